@@ -1,0 +1,106 @@
+"""How servers that speak the Realtime protocol differ: address, header, session configuration, format names.
+
+This is the only place that knows. `openai` is the GA API. `azure` is the same API at Azure's address, with
+Azure's header. `beta` serves servers which still use the names that OpenAI shut down on 2026-05-12.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a model session is configured with. The audio format is mu-law both ways and no choice."""
+
+    instructions: str
+    voice: str
+    turn_detection: Mapping[str, Any]
+    """the API's own object: `type` and the fields of that type"""
+    transcription: Mapping[str, Any] | None = None
+    """the API's own object, or None for no transcription of the caller"""
+    noise_reduction: str | None = None
+    """near_field, far_field or None"""
+    speed: float = 1.0
+    """of the voice, 0.25 to 1.5"""
+    tools: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether the server stops talking when the caller starts."""
+        return bool(self.turn_detection.get("interrupt_response", True))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way of speaking the protocol."""
+
+    name: str
+    ulaw: str
+    """the name of mu-law in this dialect"""
+    headers: Callable[[str], tuple[str, ...]]
+    """HTTP headers of the upgrade for an API key"""
+    describe: Callable[[Session], dict[str, Any]]
+    """the `session` object of `session.update`"""
+
+    def address(self, url: str, model: str) -> str:
+        """The socket's address: `url` is without query; Azure takes its deployment's name as the model."""
+        return f"{url}?model={quote(model, safe='')}"
+
+    def session_update(self, session: Session) -> str:
+        """The `session.update` event. It states every field: an omitted one would keep a server's default."""
+        return orjson.dumps({"type": "session.update", "session": self.describe(session)}).decode()
+
+
+def _ga_session(session: Session) -> dict[str, Any]:
+    # No `rate` beside audio/pcmu: the Realtime schema refuses it and with it the whole update.
+    ulaw = {"type": "audio/pcmu"}
+    noise_reduction = session.noise_reduction
+    return {
+        "type": "realtime",
+        "instructions": session.instructions,
+        "output_modalities": ["audio"],
+        "audio": {
+            "input": {
+                "format": ulaw,
+                "noise_reduction": {"type": noise_reduction} if noise_reduction else None,
+                "transcription": session.transcription,
+                "turn_detection": session.turn_detection,
+            },
+            "output": {"format": ulaw, "voice": session.voice, "speed": session.speed},
+        },
+        "tools": session.tools,
+        "tool_choice": "auto",
+    }
+
+
+def _beta_session(session: Session) -> dict[str, Any]:
+    noise_reduction = session.noise_reduction
+    return {
+        "instructions": session.instructions,
+        "modalities": ["audio", "text"],
+        "voice": session.voice,
+        "speed": session.speed,
+        "input_audio_format": "g711_ulaw",
+        "output_audio_format": "g711_ulaw",
+        "input_audio_noise_reduction": {"type": noise_reduction} if noise_reduction else None,
+        "input_audio_transcription": session.transcription,
+        "turn_detection": session.turn_detection,
+        "tools": session.tools,
+        "tool_choice": "auto",
+    }
+
+
+OPENAI = Dialect("openai", "audio/pcmu", lambda key: (f"Authorization: Bearer {key}",), _ga_session)
+AZURE = Dialect("azure", "audio/pcmu", lambda key: (f"api-key: {key}",), _ga_session)
+BETA = Dialect(
+    "beta",
+    "g711_ulaw",
+    lambda key: (f"Authorization: Bearer {key}", "OpenAI-Beta: realtime=v1"),
+    _beta_session,
+)
+
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (OPENAI, AZURE, BETA)}
