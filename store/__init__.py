@@ -1,0 +1,1 @@
+"""What outlives a process: one database shared by every worker."""

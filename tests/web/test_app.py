@@ -1,0 +1,219 @@
+"""The application as a whole: what it is made of, and how it says that it cannot start."""
+
+import http.client
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from config import STREAM_PATH, Settings
+from store.database import Database
+from tests.conftest import ExpectedLogs
+from web import CALLS, DATABASE, START_FAILED, configure_logging, create_app
+
+ROOT = Path(__file__).parents[2]
+ASSISTANT = 'instructions = "Be brief."\nfallback = "Nobody is here."\nlanguage = "de"\n'
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "assistant.toml").write_text(ASSISTANT)
+    return Settings(
+        openai_api_key="sk-test",
+        assistant=tmp_path / "assistant.toml",
+        database_url=f"sqlite:///{tmp_path}/calls.db",
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, logs: ExpectedLogs) -> Iterator[Flask]:
+    logs.expect("signatures are not checked")
+    made = create_app(settings)
+    yield made
+    database: Database = made.extensions[DATABASE]
+    database.close()
+
+
+def test_health_is_public_in_every_mode(app: Flask) -> None:
+    answer = app.test_client().get("/health", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs: ExpectedLogs) -> None:
+    rules = {rule.rule: rule for rule in app.url_map.iter_rules()}
+    assert {"/twiml", "/twiml/ended", "/twiml/stream-status", "/health", STREAM_PATH} <= set(rules)
+    assert rules[STREAM_PATH].websocket
+    # Every refusal would say so: from this machine, whatever has a policy is let in or answers for itself.
+    client = app.test_client()
+    for path, rule in rules.items():
+        if not rule.websocket:
+            answer = client.open(
+                path, method=next(iter(rule.methods or {"GET"})), base_url="http://127.0.0.1"
+            )
+            assert answer.status_code != 403, path
+
+
+def test_the_assistant_is_whose_fallback_is_spoken(app: Flask) -> None:
+    answer = app.test_client().post(
+        "/twiml", data={"CallSid": "CA" + "0" * 32}, base_url="http://127.0.0.1:5000"
+    )
+    assert '<Say language="de">Nobody is here.</Say>' in answer.text
+
+
+def test_the_calls_of_the_process_can_be_found(app: Flask) -> None:
+    assert app.extensions[CALLS].drain(0) == 0
+
+
+def test_a_refused_upgrade_is_answered_with_403(app: Flask, logs: ExpectedLogs) -> None:
+    """Through every layer that `create_app` adds: the one that takes over the socket must leave it to a refusal."""
+    logs.expect(f"refused GET {STREAM_PATH}: it was sent by a web page of another site")
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, name="serve", daemon=True)
+    thread.start()
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        "Origin": "https://evil.example.com",
+    }
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        connection.request("GET", STREAM_PATH, headers=headers)
+        answer = connection.getresponse()
+        assert (answer.status, b"Forbidden" in answer.read()) == (403, True)
+        connection.close()
+    finally:
+        server.shutdown()
+        thread.join(5)
+        server.server_close()
+
+
+def start(tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """gunicorn, asked to serve the app with this environment, until it gives up by itself."""
+    return subprocess.run(
+        [
+            sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--threads", "2", "--no-control-socket",
+            "--pythonpath", str(ROOT), "web:create_app()",
+        ],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )  # fmt: skip
+
+
+def test_gunicorn_says_what_is_wrong_and_ends(tmp_path: Path) -> None:
+    ended = start(tmp_path, PORT="x", TWILIO_AUTH_TOKEN="hidden", OPENAI_REALTIME_DIALECT="french")
+    assert ended.returncode == START_FAILED
+    assert "Traceback" not in ended.stderr
+    assert "hidden" not in ended.stderr
+    assert (
+        "Switchboard cannot start:\n"
+        "OPENAI_API_KEY is not set; give a key of platform.openai.com, "
+        "or let OPENAI_REALTIME_URL name the offline model on this machine\n"
+        "OPENAI_REALTIME_DIALECT is none of the values it may have; use 'openai', 'beta' or 'azure'\n"
+        "PUBLIC_URL is not set, and signatures are checked against it; "
+        "set it to the https URL under which Twilio reaches this server\n"
+        "PORT is not a whole number; write digits only\n"
+    ) in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"database_url": "sqlite:////nowhere/calls.db"},
+            "database sqlite:////nowhere/calls.db: unable to open",
+        ),
+        ({"assistant": Path("/nowhere.toml")}, "/nowhere.toml: cannot be read"),
+    ],
+)
+def test_what_is_missing_is_said_before_the_end(
+    settings: Settings, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        create_app(Settings(**{**dict(settings), **change}))
+    assert ended.value.code == START_FAILED
+    assert capsys.readouterr().err.startswith(f"Switchboard cannot start:\n{message}")
+
+
+def test_importing_web_loads_nothing_else() -> None:
+    heavy = ("flask", "config", "sqlalchemy", "pykka", "ssl")
+    script = f"import sys, web; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_program_that_logs_already_is_left_alone() -> None:
+    root, ours = logging.getLogger(), logging.getLogger("web")
+    before = (list(root.handlers), root.level, ours.level)
+    assert before[0], "pytest itself logs"
+    configure_logging("debug")
+    assert (root.handlers, root.level, ours.level) == before
+
+
+def test_our_messages_are_logged_and_those_of_others_from_warning_on() -> None:
+    script = (
+        "import logging, web; web.configure_logging('info')\n"
+        "for name in ('web.voice', 'actors.call', 'urllib3'):\n"
+        "    for level in ('debug', 'info', 'warning'): getattr(logging.getLogger(name), level)(f'{name} {level}')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = [" ".join(line.split()[-2:]) for line in done.stderr.splitlines()]
+    assert lines == [
+        "web.voice info", "web.voice warning", "actors.call info", "actors.call warning", "urllib3 warning",
+    ]  # fmt: skip
+    assert "[MainThread]" in done.stderr
+
+
+def test_gunicorn_gives_the_path_as_it_was_requested(tmp_path: Path) -> None:
+    """The signature is over the raw path; this is the server that must not decode it."""
+    (tmp_path / "bare.py").write_text(
+        "import json\n"
+        "def app(environ, start):\n"
+        "    start('200 OK', [('Content-Type', 'application/json')])\n"
+        "    return [json.dumps([environ.get('RAW_URI'), environ['PATH_INFO']]).encode()]\n"
+        "def when_ready(server):\n"
+        "    print('port', server.LISTENERS[0].sock.getsockname()[1], flush=True)\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        "127.0.0.1:0",
+        "--no-control-socket",
+        "--threads",
+        "2",
+    ]
+    server = subprocess.Popen(
+        [*command, "--config", "bare.py", "bare:app"], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        port = int(server.stdout.readline().split()[1])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/a%2Fb/%7e?q=%41+&=")
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+    assert answer == ["/a%2Fb/%7e?q=%41+&=", "/a/b/~"]

@@ -1,0 +1,205 @@
+"""Every touch of Flask-Sock's, simple-websocket's and the WSGI servers' internals, each with its reason.
+
+`tests/web/test_sockets.py` fails when one of the seams moves.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from simple_websocket import ConnectionClosed, Server
+from wsproto.utilities import LocalProtocolError
+
+UNACKNOWLEDGED_MS = 10_000
+"""A phone that takes no data for so long is gone; the kernel then ends a blocked send."""
+SEND_BUFFER_BYTES = 32 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Twilio's messages are below 1 KiB."""
+SILENT_SECONDS = 10.0
+"""Twilio sends 50 frames a second; a socket that is silent for so long is dead."""
+CLOSE_SECONDS = 0.25
+"""What a peer gets to answer our close frame before the connection is cut."""
+
+_SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
+_WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class OwnedSocket:
+    """The upgraded connection's socket, as simple-websocket uses it: one owner, whole sends.
+
+    simple-websocket calls `send` from two threads (ours, and the reader's pong) without a lock, and ignores short
+    writes; here a send is whole, and one at a time.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self.upgraded = False
+        """Whether the answer to the upgrade was ours; a refusal is the server's to send."""
+        self._sending = threading.Lock()
+        self._recv_until = float("inf")
+        # Werkzeug leaves Nagle's algorithm on; the buffer bounds what a stalled phone can pile up in the kernel.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+        connection.settimeout(SILENT_SECONDS)
+
+    def send(self, data: bytes) -> int:
+        """All of `data`, or an OSError."""
+        with self._sending:
+            self.upgraded = True
+            self._socket.sendall(data)
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come."""
+        if time.monotonic() > self._recv_until:
+            raise TimeoutError("closing")
+        return self._socket.recv(size)
+
+    def end_by(self, seconds: float) -> None:
+        """Stop reading in so many seconds, however much the peer still says."""
+        self._recv_until = time.monotonic() + seconds
+
+    def shutdown(self) -> None:
+        """End the connection in both directions and wake whoever waits for it."""
+        with contextlib.suppress(OSError):  # the peer was first
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the descriptor back; more than once does nothing."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+
+def own_upgraded_sockets(app: _WSGI) -> _WSGI:
+    """WSGI middleware: an upgraded connection gets a socket of its own, and no compression.
+
+    simple-websocket closes the server's socket; gunicorn then closes it a second time, counts the connection off
+    twice (so that it forgets to wait for calls when it stops), and drains a talking peer on its main thread for up
+    to 2 s. With a duplicate each closes its own. A TLS socket cannot be duplicated: terminate TLS in front.
+    """
+
+    def middleware(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            return app(environ, start_response)
+        # simple-websocket accepts permessage-deflate from whoever offers it: 100 KiB a call instead of 8.
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        for key in _SOCKET_KEYS:
+            if key in environ:
+                owned = OwnedSocket(environ[key].dup())
+                environ[key] = owned
+                try:
+                    return app(environ, start_response)
+                finally:
+                    if owned.upgraded:
+                        owned.shutdown()
+                    owned.close()
+        return app(environ, start_response)
+
+    return middleware
+
+
+class _ReadInPlace:
+    """simple-websocket's `thread_class`: does not start a thread; `PhoneSocket.read` runs the target instead."""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        self.name = ""
+        self.target = target
+
+    def start(self) -> None:
+        pass
+
+
+class _Delivery:
+    """simple-websocket's `event_class`: `set` means that a message stands in the input buffer, or the end."""
+
+    def __init__(self) -> None:
+        self.deliver: Callable[[], None] = lambda: None
+
+    def set(self) -> None:
+        self.deliver()
+
+    def clear(self) -> None:
+        pass
+
+
+SERVER_OPTIONS = {
+    "thread_class": _ReadInPlace,
+    "event_class": _Delivery,
+    "max_message_size": MAX_MESSAGE_BYTES,
+    "receive_bytes": 16 * 1024,
+}
+"""Flask-Sock's SOCK_SERVER_OPTIONS: the WSGI thread, which has to wait anyway, reads the socket itself. That is one
+thread and one hand-over a frame less."""
+
+
+class PhoneSocket:
+    """A media socket after its upgrade. Implements `actors.twilio.MediaSocket`."""
+
+    def __init__(self, websocket: Server) -> None:
+        self._websocket = websocket
+        self._socket: OwnedSocket = websocket.sock
+        self._closing = threading.Lock()
+        self._closed = False
+        self._read_ended = threading.Event()
+
+    def read(self, receive: Callable[[str | bytes], None]) -> str:
+        """Give every message to `receive` until the socket ends; returns why. Runs in the WSGI thread.
+
+        What `receive` raises ends the reading and passes through.
+        """
+        websocket = self._websocket
+
+        def deliver() -> None:
+            while websocket.input_buffer:
+                receive(websocket.input_buffer.pop(0))
+
+        websocket.event.deliver = deliver
+        try:
+            deliver()  # what came along with the upgrade
+            websocket.thread.target()
+        finally:
+            self._read_ended.set()
+        if websocket.incoming_message_len > MAX_MESSAGE_BYTES:
+            return f"a message of more than {MAX_MESSAGE_BYTES} bytes came"
+        return (
+            f"socket closed with code {int(websocket.close_reason)} {websocket.close_message or ''}".rstrip()
+        )
+
+    def end_by(self, seconds: float) -> None:
+        """Stop reading in so many seconds, however much the peer still says; infinity takes that back."""
+        self._socket.end_by(seconds)
+
+    def send(self, text: str) -> None:
+        """Send one text frame. Raises ConnectionError when the socket has ended."""
+        try:
+            self._websocket.send(text)
+        except (ConnectionClosed, LocalProtocolError) as error:
+            raise ConnectionError(str(error) or type(error).__name__) from None
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame, give the peer a moment to answer it, end the connection. Never raises.
+
+        An answer is waited for because cutting a connection with unread frames in it resets it, and a reset may
+        take the close frame away from the peer.
+        """
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        self._socket.end_by(CLOSE_SECONDS)
+        with contextlib.suppress(ConnectionClosed, LocalProtocolError, OSError):
+            self._websocket.close(code, reason)
+            self._read_ended.wait(CLOSE_SECONDS)
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once. Any thread."""
+        self._socket.shutdown()
