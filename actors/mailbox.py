@@ -1,0 +1,79 @@
+"""The mailbox of a call's actors: control first and never dropped, audio bounded and droppable."""
+
+import queue
+import threading
+from collections import deque
+from typing import Any
+
+from pykka._envelope import Envelope
+
+from actors.messages import Audio
+
+
+class Mailbox:
+    """Two lanes behind Pykka's inbox interface (`put`, `get`, `empty`); `put` never blocks.
+
+    Control messages overtake audio. The audio lane holds at most `audio_limit_ms`; beyond it the oldest goes and
+    is counted, so that memory stays flat behind a stalled peer. The lane can be held: audio then waits, within the
+    same bound, while control goes on.
+
+    `put` may be called from any thread; `get`, `hold_audio` and `release_audio` belong to the actor's.
+    """
+
+    def __init__(self, audio_limit_ms: float = float("inf")) -> None:
+        self._audio_limit_ms = audio_limit_ms
+        self._lock = threading.Lock()
+        self._control: deque[Envelope[Any]] = deque()
+        self._audio: deque[Envelope[Any]] = deque()
+        self._audio_ms = 0.0
+        self._audio_held = False
+        self.dropped_ms = 0.0
+        """Audio that was thrown away because the lane was full."""
+        # Only a wake-up; what to take is decided when it is taken. SimpleQueue's blocking get is in C: waking a
+        # thread with it costs 10 us of CPU where queue.Queue costs 18.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        """Append to the message's lane."""
+        with self._lock:
+            if isinstance(envelope.message, Audio):
+                self._audio.append(envelope)
+                self._audio_ms += envelope.message.duration_ms
+                while self._audio_ms > self._audio_limit_ms and len(self._audio) > 1:
+                    self.dropped_ms += self._take_audio().message.duration_ms
+            else:
+                self._control.append(envelope)
+        self._wake.put(None)
+
+    def get(self) -> Envelope[Any]:
+        """The next message; blocks until there is one."""
+        while True:
+            self._wake.get()
+            with self._lock:
+                if self._control:
+                    return self._control.popleft()
+                if self._audio and not self._audio_held:
+                    return self._take_audio()
+
+    def empty(self) -> bool:
+        """Whether `get` would block."""
+        with self._lock:
+            return not self._control and (self._audio_held or not self._audio)
+
+    def hold_audio(self) -> None:
+        """Keep audio back until `release_audio`."""
+        with self._lock:
+            self._audio_held = True
+
+    def release_audio(self) -> None:
+        """Let audio out again, beginning with what was kept."""
+        with self._lock:
+            self._audio_held = False
+            kept = len(self._audio)
+        for _ in range(kept):
+            self._wake.put(None)
+
+    def _take_audio(self) -> Envelope[Any]:
+        envelope = self._audio.popleft()
+        self._audio_ms -= envelope.message.duration_ms
+        return envelope

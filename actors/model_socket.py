@@ -1,0 +1,187 @@
+"""The websocket to the model: websocket-client with its traps avoided, and abortable at any moment.
+
+`connect`, `receive` and `release` belong to the reading thread, `send` and `close` to the actor; `abort` may be
+called by anyone. websocket-client supports exactly that: one reader and one writer.
+"""
+
+import contextlib
+import functools
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import websocket
+import websocket._handshake
+
+from actors.member import CallError
+
+CONNECT_TIMEOUT_SECONDS = 10
+CLOSE_TIMEOUT_SECONDS = 0.2
+UNACKNOWLEDGED_MS = 10_000
+"""A peer that takes no data for so long is dead; the kernel then ends a blocked send."""
+SEND_BUFFER_BYTES = 32 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The API's own limit is 15 MiB an event."""
+
+
+class ModelSocketError(CallError):
+    """The socket to the model could not be opened, or has ended. The text says how, with the close code."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(f"model socket {how}")
+
+
+class _NoCookies:
+    """Takes the place of websocket-client's cookie jar, which is one for the process and has no switch.
+
+    A cookie that a load balancer sets in one call would go out with every later one, whatever its API key.
+    """
+
+    def add(self, set_cookie: str | None) -> None:
+        pass
+
+    def get(self, host: str) -> str:
+        return ""
+
+
+websocket._handshake.CookieJar = _NoCookies()  # type: ignore[assignment]
+
+
+class _WebSocket(websocket.WebSocket):  # type: ignore[misc]
+    """websocket-client answers a close frame before it returns it; if that fails, the close code would be lost."""
+
+    def send_close(self, *arguments: Any, **keywords: Any) -> None:
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            super().send_close(*arguments, **keywords)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    # One for the process: making one costs 25 ms and 0.8 MiB.
+    return ssl.create_default_context()
+
+
+class ModelSocket:
+    """One websocket to a Realtime server, not yet connected."""
+
+    def __init__(self, url: str, headers: Sequence[str]) -> None:
+        self.url = url
+        self._headers = list(headers)
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._aborted = False
+        self._websocket = _WebSocket(skip_utf8_validation=True)
+
+    def connect(self) -> None:
+        """Connect and upgrade; blocks for CONNECT_TIMEOUT_SECONDS a step at most. Raises ModelSocketError."""
+        try:
+            connection = self._connect()
+            self._websocket.connect(
+                self.url, header=self._headers, socket=connection, suppress_origin=True, redirect_limit=0
+            )
+            connection.settimeout(None)
+        except websocket.WebSocketBadStatusException as error:
+            raise ModelSocketError(f"refused with HTTP status {error.status_code}") from None
+        except (OSError, UnicodeError, websocket.WebSocketException) as error:
+            raise ModelSocketError(f"cannot connect: {error or type(error).__name__}") from None
+
+    def _connect(self) -> socket.socket:
+        address = urlsplit(self.url)
+        host = address.hostname or ""
+        secure = address.scheme == "wss"
+        failure: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _, where in socket.getaddrinfo(
+            host, address.port or (443 if secure else 80), type=socket.SOCK_STREAM
+        ):
+            # Not socket.create_connection: the socket has to be known while it connects, to be abortable.
+            connection = self._own(socket.socket(family, kind, protocol))
+            try:
+                connection.settimeout(CONNECT_TIMEOUT_SECONDS)
+                _tune(connection)
+                connection.connect(where)
+            except OSError as error:
+                failure = error
+                continue
+            if not secure:
+                return connection
+            tls = self._own(
+                _tls().wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
+            )
+            assert isinstance(tls, ssl.SSLSocket)
+            tls.do_handshake()
+            return tls
+        raise failure
+
+    def _own(self, connection: socket.socket) -> socket.socket:
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = connection
+            if self._aborted:
+                raise OSError("aborted")
+        return connection
+
+    def receive(self) -> str:
+        """The next text frame; blocks. Raises ModelSocketError when there will be none."""
+        try:
+            opcode, data = self._websocket.recv_data()
+        except (OSError, websocket.WebSocketException) as error:
+            raise ModelSocketError(f"lost: {error or type(error).__name__}") from None
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            raise ModelSocketError(_close_reason(data))
+        if opcode != websocket.ABNF.OPCODE_TEXT:
+            raise ModelSocketError(f"sent a binary frame of {len(data)} bytes")
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise ModelSocketError(f"sent a frame of {len(data)} bytes")
+        try:
+            return data.decode()  # type: ignore[no-any-return]
+        except UnicodeDecodeError:
+            raise ModelSocketError("sent text that is not UTF-8") from None
+
+    def send(self, text: str) -> None:
+        """Send one text frame; blocks while the peer takes no data. Raises ModelSocketError."""
+        try:
+            self._websocket.send(text)
+        except (OSError, websocket.WebSocketException) as error:
+            raise ModelSocketError(f"cannot be written: {error or type(error).__name__}") from None
+
+    def close(self) -> None:
+        """Say goodbye with code 1000 if that is possible at once, then end the connection."""
+        with contextlib.suppress(OSError):  # the connection ends either way
+            if self._websocket.connected:
+                self._websocket.settimeout(CLOSE_TIMEOUT_SECONDS)
+                self._websocket.send_close()
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection now, also while it is being made: a blocked `connect`, `receive` or `send` returns."""
+        with self._lock:
+            self._aborted = True
+            if self._socket is not None:
+                # Not WebSocket.abort or SSLSocket.shutdown: the latter forgets the TLS session before it shuts the
+                # socket, so that a send at that moment would go out in clear. OSError: was not connected.
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Give the file descriptor back. The reading thread's last act."""
+        self._websocket.shutdown()
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+
+
+def _tune(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+
+
+def _close_reason(data: bytes) -> str:
+    if len(data) < 2:
+        return "closed without a code"
+    return f"closed with code {int.from_bytes(data[:2], 'big')} {data[2:].decode(errors='replace')}".rstrip()

@@ -1,0 +1,89 @@
+"""Timers as messages: in the order of their times, not when cancelled, one thread for all."""
+
+import threading
+import time
+
+import pytest
+
+from actors.clock import Clock
+from actors.messages import DeadlinePassed
+from tests.probe import Probe
+
+
+def clock_threads() -> int:
+    return sum(thread.name == "clock" for thread in threading.enumerate())
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """One for all tests here, as it is one for all calls: its thread stays."""
+    return Clock()
+
+
+def test_a_message_comes_at_its_time_and_not_before(clock: Clock) -> None:
+    probe = Probe()
+    started_at = time.monotonic()
+    clock.after(0.03, probe, DeadlinePassed("x"))
+    assert probe.expect(DeadlinePassed) == DeadlinePassed("x")
+    assert time.monotonic() - started_at >= 0.03
+
+
+def test_messages_come_in_the_order_of_their_times_whatever_the_order_of_asking(clock: Clock) -> None:
+    probe = Probe()
+    for seconds in (0.06, 0.02, 0.04):
+        clock.after(seconds, probe, DeadlinePassed(str(seconds)))
+    assert [probe.expect(DeadlinePassed).what for _ in range(3)] == ["0.02", "0.04", "0.06"]
+
+
+def test_messages_of_one_time_come_in_the_order_of_asking(clock: Clock) -> None:
+    probe = Probe()
+    for number in range(20):
+        clock.after(0.0, probe, DeadlinePassed(str(number)))
+    assert [probe.expect(DeadlinePassed).what for _ in range(20)] == [str(number) for number in range(20)]
+
+
+def test_a_cancelled_timer_tells_nothing_and_may_be_cancelled_again(clock: Clock) -> None:
+    probe = Probe()
+    timer = clock.after(0.02, probe, DeadlinePassed("cancelled"))
+    timer.cancel()
+    clock.after(0.03, probe, DeadlinePassed("kept"))
+    assert probe.expect(DeadlinePassed).what == "kept"
+    timer.cancel()
+    assert probe.told() == []
+
+
+def test_a_dead_receiver_does_not_stop_the_clock(clock: Clock) -> None:
+    dead, living = Probe("dead"), Probe("living")
+    dead.die()
+    clock.after(0.0, dead, DeadlinePassed("to the dead"))
+    clock.after(0.01, living, DeadlinePassed("on it goes"))
+    assert living.expect(DeadlinePassed).what == "on it goes"
+
+
+def test_there_is_one_thread_for_all_timers_and_none_before_the_first(clock: Clock) -> None:
+    probe = Probe()
+    clock.after(0.0, probe, DeadlinePassed("x"))
+    probe.expect(DeadlinePassed)
+    before = clock_threads()
+    Clock()
+    for _ in range(10):
+        clock.after(0.0, probe, DeadlinePassed("y"))
+    for _ in range(10):
+        probe.expect(DeadlinePassed)
+    assert clock_threads() == before
+
+
+def test_a_clock_whose_thread_could_not_start_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of threads one call is refused; the timers of every later call must not be lost with it."""
+    clock = Clock()
+    probe = Probe()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            clock.after(0.0, probe, DeadlinePassed("refused"))
+    clock.after(0.0, probe, DeadlinePassed("served"))
+    assert probe.expect(DeadlinePassed, timeout=1.0).what == "served"
