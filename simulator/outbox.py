@@ -1,0 +1,82 @@
+"""The one writer of a session's websocket: events leave in the order in which they were put."""
+
+import logging
+import select
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import orjson
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection
+
+POLL_MS = 100
+"""How late a writer that waits for a slow client notices that the connection has gone."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    code: int
+    reason: str
+
+
+class Outbox:
+    """Queues what goes to the client, so that neither the reader nor a speaker waits for a slow one."""
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        name: str,
+        writing: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """`writing` runs in the writing thread before each event goes out, so before the client can react."""
+        self._connection = connection
+        self._writing = writing
+        self._queue: SimpleQueue[dict[str, Any] | str | bytes | _Close | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the writing thread."""
+        self._thread.start()
+
+    def put(self, message: dict[str, Any] | str | bytes) -> None:
+        """Queue an event (sent as JSON text), a text frame or a binary frame. Never blocks."""
+        self._queue.put(message)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the websocket once all that was put before has been written. Never blocks."""
+        self._queue.put(_Close(code, reason))
+
+    def join(self) -> None:
+        """Stop the writing thread and wait for it; call this when the connection has ended."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _write(self) -> None:
+        try:
+            while (message := self._queue.get()) is not None:
+                self._await_room()
+                if isinstance(message, dict):
+                    if self._writing is not None:
+                        self._writing(message)
+                    self._connection.send(orjson.dumps(message), text=True)
+                elif isinstance(message, _Close):
+                    self._connection.close(message.code, message.reason)
+                else:
+                    self._connection.send(message)
+        except ConnectionClosed:
+            logger.debug("%s: the client has gone", self._thread.name)
+
+    def _await_room(self) -> None:
+        # The library reads nothing while a send blocks, because one lock guards both. A socket that has room takes
+        # an event of a few kB at once, so waiting for room out here keeps the client's own events flowing.
+        poller = select.poll()
+        descriptor = self._connection.socket.fileno()
+        if descriptor >= 0:
+            poller.register(descriptor, select.POLLOUT)
+            while self._connection.socket.fileno() == descriptor and not poller.poll(POLL_MS):
+                pass

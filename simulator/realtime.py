@@ -1,0 +1,240 @@
+"""The offline OpenAI Realtime server: it speaks the GA protocol strictly, on this machine, with no account.
+
+A client that works with it works with the real one. `python -m simulator.realtime` runs it on its own.
+Source of the protocol: openai-realtime.md; every choice of our own is said where it is made.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+from websockets.http11 import Request
+from websockets.http11 import Response as HttpResponse
+from websockets.sync.server import Server, ServerConnection, serve
+
+from simulator.admission import TurnedAway, admit
+from simulator.dialogue import Dialogue
+from simulator.engine import Delivery, DetectorFactory, DialogueFactory, Equipment, Observer
+from simulator.engine import Voice as AnyVoice
+from simulator.identifier import new_identifier
+from simulator.rules import Rules
+from simulator.session import RealtimeSession
+from simulator.vad import VoiceActivity
+from simulator.voice import Voice
+
+T = TypeVar("T")
+
+PATH = "/v1/realtime"
+MAX_FRAME_BYTES = 24 * 1024 * 1024
+"""Room for an append of 15 MiB in base64, with its JSON."""
+
+CLOSE_SECONDS = 1.0
+"""How long a client may take to answer a close before its connection is dropped."""
+
+logger = logging.getLogger(__name__)
+_socket_logger = logging.getLogger(f"{__name__}.socket")
+# At DEBUG the library describes every frame, which costs more than all else here together.
+_socket_logger.setLevel(logging.INFO)
+
+
+class OfflineModel:
+    """The server. `start` and `close` it, or use it as a context manager; both may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        voice: AnyVoice | None = None,
+        dialogue: DialogueFactory | None = None,
+        observer: Observer | None = None,
+        pace: float = 8.0,
+        delta_ms: int = 200,
+        session_seconds: int = 3600,
+        detector: DetectorFactory = VoiceActivity,
+        clock: Callable[[], float] = time.monotonic,
+        remember: bool = True,
+    ) -> None:
+        """Everything has a default: the shipped dialogue, and a voice of its own that lives as long as the server.
+
+        `port` 0 takes a free one. `pace` is how many times faster than it plays speech is sent, in pieces of
+        `delta_ms`. `session_seconds` is the longest session. `clock`, in seconds, decides when a session or a
+        silent caller has run out of time. With `remember` False, sessions that have ended are forgotten.
+        """
+        rules = Rules.load() if voice is None or dialogue is None else None
+        self._own_voice = Voice(rules.phrases) if voice is None and rules is not None else None
+        self._host = host
+        self._port = port
+        self._remember = remember
+        self._equipment = Equipment(
+            voice=voice or _given(self._own_voice),
+            dialogue=dialogue or (lambda: Dialogue(_given(rules))),
+            detector=detector,
+            delivery=Delivery(pace, delta_ms),
+            session_seconds=session_seconds,
+            clock=clock,
+            observer=observer,
+            remember=remember,
+        )
+        self._opened = threading.Condition()
+        self._sessions: list[RealtimeSession] = []
+        self._handlers: list[threading.Thread] = []
+        self._server: Server | None = None
+        self._accepting: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the voice and listen. Raises OSError if the port is taken, RuntimeError if started already."""
+        if self._server is not None:
+            raise RuntimeError("the offline model is running already")
+        try:
+            listener = socket.create_server((self._host, self._port))
+        except OSError as error:
+            raise OSError(
+                error.errno, f"the offline model cannot listen on {self._host}:{self._port}: {error.strerror}"
+            ) from error
+        try:
+            if self._own_voice is not None:
+                self._own_voice.start()
+            self._server = serve(
+                self._serve,
+                sock=listener,
+                process_request=self._route,
+                compression=None,
+                ping_interval=None,
+                close_timeout=CLOSE_SECONDS,
+                max_size=MAX_FRAME_BYTES,
+                logger=_socket_logger,
+            )
+        except BaseException:
+            listener.close()
+            if self._own_voice is not None:
+                self._own_voice.close()
+            raise
+        self._port = listener.getsockname()[1]
+        # The threads of the connections inherit being daemons from this one.
+        self._accepting = threading.Thread(
+            target=self._server.serve_forever, name="offline-model-accepts", daemon=True
+        )
+        self._accepting.start()
+
+    def close(self) -> None:
+        """End all sessions (close code 1001), join all threads and free the port. May be called twice."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        sessions = [session for session in self.sessions if not session.closed.is_set()]
+        for session in sessions:
+            session.close(1001, "The offline model is shutting down.")
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for session in sessions:
+            if not session.closed.wait(max(deadline - time.monotonic(), 0)):
+                session.drop()
+        for handler in self._handlers:
+            handler.join()
+        server.shutdown()
+        if self._accepting is not None:
+            self._accepting.join()
+        if self._own_voice is not None:
+            self._own_voice.close()
+
+    def __enter__(self) -> "OfflineModel":
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, for example ws://127.0.0.1:8765/v1/realtime. Known once started."""
+        return f"ws://{self._host}:{self._port}{PATH}"
+
+    @property
+    def sessions(self) -> tuple[RealtimeSession, ...]:
+        """The sessions that were ever opened, in order; without `remember` those that are open."""
+        with self._opened:
+            return tuple(self._sessions)
+
+    def await_session(self, n: int = 1, timeout: float = 5) -> RealtimeSession:
+        """Return the n-th session, waiting for it. Raises TimeoutError."""
+        with self._opened:
+            if not self._opened.wait_for(lambda: len(self._sessions) >= n, timeout):
+                raise TimeoutError(f"{len(self._sessions)} of {n} sessions were opened within {timeout} s")
+            return self._sessions[n - 1]
+
+    @property
+    def abilities(self) -> str:
+        """What it hears and speaks with, for people to read."""
+        if self._own_voice is None:
+            return "hears and speaks with a voice that was given"
+        return f"hears with {self._own_voice.recognition}, speaks with {self._own_voice.synthesis}"
+
+    def _route(self, connection: ServerConnection, request: Request) -> HttpResponse | None:
+        if urlsplit(request.path).path != PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, f"Realtime sessions are at {PATH}\n")
+        return None
+
+    def _serve(self, connection: ServerConnection) -> None:
+        """Serve one client. Runs in the thread of its connection."""
+        model = admit(_given(connection.request))
+        if isinstance(model, TurnedAway):
+            event = {"event_id": new_identifier("event"), **model.error.event()}
+            connection.send(orjson.dumps(event), text=True)
+            connection.close(model.close_code, model.close_reason)
+            return
+        session = RealtimeSession(connection, model, self._equipment)
+        this_thread = threading.current_thread()
+        this_thread.name = f"model-reads {session.id}"
+        connection.recv_events_thread.name = f"model-receives {session.id}"
+        with self._opened:
+            self._sessions.append(session)
+            self._handlers = [each for each in self._handlers if each.is_alive()] + [this_thread]
+            self._opened.notify_all()
+        try:
+            session.run()
+        finally:
+            if not self._remember:
+                with self._opened:
+                    self._sessions.remove(session)
+
+
+def _given(value: T | None) -> T:
+    assert value is not None
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the server until SIGTERM or SIGINT, or until stdin ends with --watch-parent."""
+    parser = argparse.ArgumentParser(prog="python -m simulator.realtime", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
+    parser.add_argument("--watch-parent", action="store_true", help="end when stdin reaches its end")
+    options = parser.parse_args(arguments)
+    ended = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: ended.set())
+    if options.watch_parent:
+        threading.Thread(target=_await_parent, args=(ended,), name="watches-parent", daemon=True).start()
+    with OfflineModel(host=options.host, port=options.port, remember=False) as model:
+        print(f"offline model ready at {model.url} ({model.abilities})", flush=True)
+        ended.wait()
+
+
+def _await_parent(ended: threading.Event) -> None:
+    # os.read, because a daemon thread inside sys.stdin makes the interpreter's exit fail.
+    while os.read(0, 4096):
+        pass
+    ended.set()
+
+
+if __name__ == "__main__":
+    main()

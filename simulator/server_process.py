@@ -1,0 +1,110 @@
+"""A Switchboard server in a child process, for whoever calls it: the demo and the end-to-end tests."""
+
+import http.client
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+RUN = Path(__file__).parent.parent / "run.py"
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+
+
+class ServerError(Exception):
+    """The server did not start or did not stop. The text has the end of its log."""
+
+
+class ServerProcess:
+    """`run.py serve` with the given settings and no others, in a folder of its own.
+
+    It ends when its parent does: it watches its standard input.
+    """
+
+    def __init__(self, settings: Mapping[str, str], directory: Path) -> None:
+        """`settings` are environment variables; HOST and PORT are required. `directory` takes log and database."""
+        self._address = f"{settings['HOST']}:{settings['PORT']}"
+        self.url = f"http://{self._address}"
+        self.log = directory / "server.log"
+        self._directory = directory
+        self._environment = {**_bare_environment(), **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers. Raises ServerError."""
+        with self.log.open("ab") as log:
+            self._process = self._spawn(log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._healthy():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ServerError(f"the server did not start:\n{self._log_end()}")
+
+    @property
+    def pid(self) -> int:
+        """Of gunicorn's master; the workers are its children."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> int:
+        """End it as a deploy does, with SIGTERM; returns the exit status. Raises ServerError if it must be killed."""
+        process = self._process
+        if process is None:
+            return 0
+        self._process = None
+        process.terminate()
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise ServerError(
+                f"the server did not stop within {STOP_SECONDS:.0f} s:\n{self._log_end()}"
+            ) from None
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, str(RUN), "serve", "--watch-parent"],
+            cwd=self._directory,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def _healthy(self) -> bool:
+        connection = http.client.HTTPConnection(self._address, timeout=1)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except OSError:
+            # Refused: not listening yet. The wait is for another process, which has no event to give.
+            time.sleep(0.05)
+            return False
+        finally:
+            connection.close()
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _bare_environment() -> dict[str, str]:
+    """What a process needs to run at all, and none of the user's own settings."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+    return {name: os.environ[name] for name in kept if name in os.environ}
