@@ -1,0 +1,145 @@
+"""Switchboard's command line, and the place where its parts are put together."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+RUN = Path(__file__).resolve()
+
+recording_option = click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("call.wav"),
+    show_default=True,
+    help="Where to leave the recording: caller left, assistant right.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="switchboard")
+def main() -> None:
+    """Switchboard answers phone calls with a language model.
+
+    Twilio carries the call, the OpenAI Realtime API listens and speaks, Switchboard stands between. Start with
+    `demo`: it needs no account.
+    """
+
+
+@main.command()
+@recording_option
+@click.option("--latency", default=40, show_default=True, help="One-way delay of the phone network, in ms.")
+def demo(output: Path, latency: int) -> None:
+    """Place a simulated call through the real server, and show what happens.
+
+    Starts a server and an offline model, asks a question, talks over the answer, says goodbye. Takes less than a
+    minute and uses no account and no network.
+    """
+    from simulator.demo import DemoError, run_demo
+
+    try:
+        run_demo(output, latency, click.echo)
+    except DemoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option(
+    "--watch-parent", is_flag=True, help="End when standard input does, so as not to outlive a parent."
+)
+def serve(watch_parent: bool) -> None:
+    """Answer calls.
+
+    The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
+    OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
+    """
+    from config import ConfigError, Settings
+
+    try:
+        settings = Settings.load(offline_model=start_offline_model)
+    except ConfigError as error:
+        raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
+    if watch_parent:
+        end_with_parent()
+
+    from web.server import Server
+
+    click.echo(
+        f"Switchboard answers at {settings.base_url}/twiml ({settings.workers} x {settings.threads} threads)"
+    )
+    Server(settings).run()
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "url", required=True, help="The webhook, such as http://127.0.0.1:8080/twiml.")
+@click.option(
+    "--auth-token", help="What to sign with, as Twilio does.  [default: TWILIO_AUTH_TOKEN, also of .env]"
+)
+@recording_option
+@click.option("--latency", default=0, show_default=True, help="One-way delay of the phone network, in ms.")
+def call(file: Path, url: str, auth_token: str | None, output: Path, latency: int) -> None:
+    """Place one simulated call to a running server and say what is in FILE, a WAV file.
+
+    Waits for the greeting, speaks, waits for the answer, hangs up, and prints the latencies a caller would notice.
+    """
+    from config import Settings
+    from simulator.demo import DemoError, run_call
+
+    try:
+        auth_token = auth_token or Settings.read().get("twilio_auth_token")
+        run_call(file, url, auth_token, output, latency, click.echo)
+    except DemoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option("--port", default=8765, show_default=True, help="0 takes any free one.")
+@click.option("--watch-parent", is_flag=True, help="End when standard input does.")
+def model(port: int, watch_parent: bool) -> None:
+    """Run the offline model alone: a strict stand-in for the OpenAI Realtime API.
+
+    Any Realtime client can use it, at the address that it prints.
+    """
+    try:
+        from simulator.realtime import main as run_model
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is missing; install it with: pip install -e '.[offline]'"
+        ) from None
+    run_model(["--port", str(port), *(["--watch-parent"] if watch_parent else [])])
+
+
+def start_offline_model() -> str:
+    """Start the offline model in a child process that ends with this one; returns its address."""
+    child = subprocess.Popen(
+        [sys.executable, str(RUN), "model", "--port", "0", "--watch-parent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    ready = child.stdout.readline().strip()
+    if not ready:
+        raise click.ClickException("there is no OPENAI_API_KEY, and the offline model did not start")
+    click.echo(f"No OPENAI_API_KEY: using the {ready}")
+    return next(word for word in ready.split() if word.startswith("ws://"))
+
+
+def end_with_parent() -> None:
+    """Stop this process, as Ctrl-C would, when its standard input ends."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
