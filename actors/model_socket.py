@@ -50,7 +50,7 @@ class _NoCookies:
 websocket._handshake.CookieJar = _NoCookies()  # type: ignore[assignment]
 
 
-class _WebSocket(websocket.WebSocket):  # type: ignore[misc]
+class _WebSocket(websocket.WebSocket):
     """websocket-client answers a close frame before it returns it; if that fails, the close code would be lost."""
 
     def send_close(self, *arguments: Any, **keywords: Any) -> None:
@@ -150,7 +150,8 @@ class ModelSocket:
 
     def close(self) -> None:
         """Say goodbye with code 1000 if that is possible at once, then end the connection."""
-        with contextlib.suppress(OSError):  # the connection ends either way
+        # AttributeError: the reader has just ended it, between websocket-client's look at its socket and its use.
+        with contextlib.suppress(OSError, AttributeError):
             if self._websocket.connected:
                 self._websocket.settimeout(CLOSE_TIMEOUT_SECONDS)
                 self._websocket.send_close()

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pykka import ActorRef
 
-from actors.member import CallError, Member, post
+from actors.member import CallError, Member, call_log, post
 from actors.messages import (
     AssistantAudio,
     AssistantAudioDone,
@@ -78,7 +78,7 @@ class OpenAIActor(Member):
         self._last_request = ""
         self._reader = threading.Thread(
             target=_read,
-            args=(socket, self.actor_ref, phone),
+            args=(socket, self.actor_ref, phone, call_sid),
             name=f"model reader {call_sid}",
             daemon=True,
         )
@@ -148,19 +148,22 @@ class OpenAIActor(Member):
         self._responses_since_interruption.clear()
 
     def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
-        # Parts are played in order: where a later one is cut off without its first, that one was heard to its end.
-        partly_heard = {cut.part.item_id for cut in heard if cut.heard_ms > 0 or cut.part.content_index > 0}
+        by_item: dict[str, list[Heard]] = {}
         for cut in heard:
-            item_id, content_index = cut.part.item_id, cut.part.content_index
-            if item_id in partly_heard:
-                self._socket.send(realtime.truncate_item(item_id, content_index, cut.heard_ms))
-            else:
+            by_item.setdefault(cut.part.item_id, []).append(cut)
+        for item_id, parts in by_item.items():
+            # Parts are played in order: where the first is not among those cut off, it was heard to its end.
+            if parts[0].part.content_index == 0 and not any(cut.heard_ms for cut in parts):
                 self._socket.send(realtime.delete_item(item_id))
+                continue
+            for cut in parts:
+                self._socket.send(realtime.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
         if done.status != "failed":
             self._failed_responses = 0
+            self._last_request = realtime.create_response()  # what follows is asked for by turn detection
             return
         self._failed_responses += 1
         if self._failed_responses > RESPONSE_RETRIES or (done.error and _is_fatal(done.error)):
@@ -187,12 +190,11 @@ def _is_fatal(error: realtime.Error) -> bool:
     return error.code in FATAL_CODES or error.kind in FATAL_CODES
 
 
-def _read(socket: ModelSocket, actor: ActorRef[Any], phone: ActorRef[Any] | None) -> None:
+def _read(socket: ModelSocket, actor: ActorRef[Any], phone: ActorRef[Any] | None, call_sid: str) -> None:
     """The model's reader: connects, then reads and tells until the socket ends. Runs in its own thread.
 
     Audio goes straight to the phone's mailbox: a hop through the OpenAIActor would cost a thread wake-up a frame.
     """
-    reason = "the model's reader failed"
     try:
         socket.connect()
         while True:
@@ -210,6 +212,8 @@ def _read(socket: ModelSocket, actor: ActorRef[Any], phone: ActorRef[Any] | None
         reason = str(error)
     except ProtocolError as error:
         reason = f"model sent what is not a Realtime event: {error}"
-    finally:
-        socket.release()
-        post(actor, SocketLost(reason))
+    except Exception as error:
+        call_log(__name__, call_sid).exception("the model's reader failed")
+        reason = f"the model's reader failed: {type(error).__name__}"
+    socket.release()
+    post(actor, SocketLost(reason))

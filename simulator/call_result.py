@@ -79,7 +79,7 @@ class CallResult:
         limits = [end for _, _, end in spoken[1:]] + [None]
         return tuple(
             Turn(number, self._response_ms(end, limit), self._silence_ms(start))
-            for (number, start, end), limit in zip(spoken, limits, strict=True)
+            for (number, start, end), limit in zip(spoken, limits, strict=False)
         )
 
     def _response_ms(self, ended: int, limit: int | None) -> float | None:

@@ -212,7 +212,7 @@ def _summarise(result: CallResult, echo: Echo) -> None:
 
 
 def _settings(model_url: str, auth_token: str, directory: Path) -> dict[str, str]:
-    port = _free_port()
+    port = free_port()
     return {
         "HOST": "127.0.0.1",
         "PORT": str(port),
@@ -226,6 +226,7 @@ def _settings(model_url: str, auth_token: str, directory: Path) -> dict[str, str
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

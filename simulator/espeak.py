@@ -62,7 +62,6 @@ class Espeak:
             raise OSError(f"espeak-ng found no data in {data or 'its own path'}")
         self.rate: int = rate
         self._callback = _Callback(self._take)  # kept: the library calls it for as long as it lives
-        self._seed = getattr(self._library, "espeak_ng_SetRandSeed", None)  # 1.52 has it, 1.51 has not
         self._library.espeak_SetSynthCallback(self._callback)
 
     def pcm(self, text: str, voice: str, speed: float) -> bytes:
@@ -75,8 +74,6 @@ class Espeak:
         if self._library.espeak_SetVoiceByName(variant.encode()) != 0:
             raise RuntimeError(f"espeak-ng has no voice {variant!r}")
         words_a_minute = min(max(round(_WORDS_A_MINUTE * speed), _LOWEST_RATE), _HIGHEST_RATE)
-        if self._seed:
-            self._seed(1)  # the breath in a voice is random: with a seed the same text sounds the same again
         self._library.espeak_SetParameter(_RATE, words_a_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         self._heard.clear()

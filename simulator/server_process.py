@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -20,13 +20,19 @@ class ServerError(Exception):
 
 
 class ServerProcess:
-    """`run.py serve` with the given settings and no others, in a folder of its own.
+    """`run.py serve`, or another command, with the given settings and no others, in a folder of its own.
 
     It ends when its parent does: it watches its standard input.
     """
 
-    def __init__(self, settings: Mapping[str, str], directory: Path) -> None:
-        """`settings` are environment variables; HOST and PORT are required. `directory` takes log and database."""
+    def __init__(
+        self, settings: Mapping[str, str], directory: Path, command: Sequence[str] | None = None
+    ) -> None:
+        """`settings` are environment variables; HOST and PORT are required. `directory` takes the log.
+
+        `command` is another way to start the server than `run.py serve`.
+        """
+        self._command = command or [sys.executable, str(RUN), "serve", "--watch-parent"]
         self._address = f"{settings['HOST']}:{settings['PORT']}"
         self.url = f"http://{self._address}"
         self.log = directory / "server.log"
@@ -80,7 +86,7 @@ class ServerProcess:
 
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, str(RUN), "serve", "--watch-parent"],
+            self._command,
             cwd=self._directory,
             env=self._environment,
             stdin=subprocess.PIPE,

@@ -78,20 +78,10 @@ class Voice:
                 raise RuntimeError("this Voice is started already")
             self._open = True
             self._process = process = VoiceProcess(self._configuration, self._replace)
-        answer = process.ready.answer(_START_SECONDS)
-        process.ready.forget()
-        if answer is None or answer.kind != Kind.READY:
-            reason = answer.payload.decode() if answer and answer.payload else "it did not get ready"
+        reason = self._await_ready(process)
+        if reason:
             self.close()
             raise VoiceError(f"the voice process cannot work: {reason}")
-        ready = json.loads(answer.payload)
-        self.recognition = ready["recognition"]
-        self.synthesis = ready["synthesis"]
-        self.unknown_words = tuple(ready["unknown_words"])
-        for problem in ready["problems"]:
-            LOG.info("voice: %s", problem)
-        if self.unknown_words:
-            LOG.warning("these words cannot be recognised: %s", ", ".join(self.unknown_words))
 
     def close(self) -> None:
         """Ends the child and the threads; what is being said raises VoiceError. Idempotent."""
@@ -192,19 +182,41 @@ class Voice:
             too_often = (
                 len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTARTS_WITHIN_SECONDS
             )
-            self._process = None
+            # Until there is a successor the ended process stays: who reads None believes that there will be none.
+            successor = None
             if too_often:
                 LOG.error("the voice process ended with %s again; only prompts are left", ended.returncode)
             else:
                 self._restarts.append(now)
                 LOG.warning("the voice process ended with %s and is started again", ended.returncode)
                 try:
-                    self._process = VoiceProcess(self._configuration, self._replace)
+                    successor = VoiceProcess(self._configuration, self._replace)
                 except OSError as error:
                     LOG.error("the voice process cannot be started again (%s); only prompts are left", error)
-            if self._process is None:
+            if successor is None:
                 self.recognition, self.synthesis = "none", "prompts"
+            self._process = successor
             self._changed.notify_all()
+        if successor:
+            reason = self._await_ready(successor)
+            if reason and self._open:
+                LOG.warning("the new voice process cannot work: %s", reason)
+
+    def _await_ready(self, process: VoiceProcess) -> str:
+        """Learns what the process can do. Returns why it cannot work, "" if it can."""
+        answer = process.ready.answer(_START_SECONDS)
+        process.ready.forget()
+        if answer is None or answer.kind != Kind.READY:
+            return answer.payload.decode() if answer and answer.payload else "it did not get ready"
+        ready = json.loads(answer.payload)
+        self.recognition = ready["recognition"]
+        self.synthesis = ready["synthesis"]
+        self.unknown_words = tuple(ready["unknown_words"])
+        for problem in ready["problems"]:
+            LOG.info("voice: %s", problem)
+        if self.unknown_words:
+            LOG.warning("these words cannot be recognised: %s", ", ".join(self.unknown_words))
+        return ""
 
     def _successor(self, ended: VoiceProcess) -> VoiceProcess | None:
         with self._changed:

@@ -65,7 +65,12 @@ class Database:
                     "name a file, as in sqlite:///switchboard.db"
                 )
             self._shown_url = parsed.render_as_string(hide_password=True)
-            self._engine = sa.create_engine(parsed, pool_pre_ping=not is_sqlite)
+            # SQLite has one writer, so a process needs one connection; more would only leave descriptors behind,
+            # which SQLite cannot close while another connection of the process holds a lock.
+            pool = {"pool_size": 1, "max_overflow": 0} if is_sqlite else {"pool_pre_ping": True}
+            self._engine = sa.create_engine(
+                parsed, poolclass=sa.QueuePool, pool_timeout=BUSY_TIMEOUT_MS / 1000, **pool
+            )
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise StoreError(
                 "DATABASE_URL is not a database's URL; write it like sqlite:///switchboard.db or "

@@ -135,9 +135,10 @@ class FakeModelSocket(ModelSocket):
         """Why connecting fails; None: it does not."""
         self.connecting = threading.Event()
         self.released = threading.Event()
-        self.aborted_by_test = threading.Event()
         self.deaf = False
-        """Neither `close` nor a lost peer wakes the reader or the closer; only `abort` does."""
+        """`close` waits for ever; only an `abort` from outside ends it."""
+        self.release_seconds = 0.0
+        """How long the reader's last act takes."""
         self._aborted = False
         self._gone = threading.Event()
         self._received: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -163,7 +164,7 @@ class FakeModelSocket(ModelSocket):
     def close(self) -> None:
         self.journal.append("model closing")
         if self.deaf:
-            self._gone.wait(PATIENCE_SECONDS)
+            self._gone.wait(10 * PATIENCE_SECONDS)
         self.abort()
 
     def abort(self) -> None:
@@ -172,6 +173,7 @@ class FakeModelSocket(ModelSocket):
         self._received.put(None)
 
     def release(self) -> None:
+        threading.Event().wait(self.release_seconds)
         self.journal.append("model released")
         self.released.set()
 

@@ -255,6 +255,13 @@ def test_hanging_up_twice_is_hanging_up_once(call: Call) -> None:
     post(call.ref, StreamStopped("and the stream too"))
     call.wait()
     assert call.journal == ["model closing", "model released", "phone closed 1000"]
+    assert [
+        timer.message.what for _, timer in call.clock.timers if isinstance(timer.message, DeadlinePassed)
+    ] == [
+        DeadlinePassed.SESSION_READY,
+        DeadlinePassed.MODEL_CLOSED,
+        DeadlinePassed.PHONE_CLOSED,
+    ]
 
 
 def test_hanging_up_while_the_model_is_being_reached_ends_the_call(call: Call) -> None:

@@ -220,7 +220,6 @@ def test_a_cookie_that_one_connection_was_given_is_nowhere_for_another_to_send(
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 302 Found\r\nSet-Cookie: lb=call-1; Domain=127.0.0.1; Path=/\r\n\r\n")
 
-    _handshake.CookieJar.jar.clear()  # whatever other tests left
     socket = ModelSocket(f"ws://127.0.0.1:{start_raw(handler)}/", ())
     with pytest.raises(ModelSocketError):
         socket.connect()
@@ -502,6 +501,15 @@ def test_reading_and_writing_at_once_mixes_nothing_up(start: Callable[[Handler],
             assert socket.receive() == f"{number} " + "s" * (number * 7 % 900)
         assert socket.receive() == "all came"
         writer.join(PATIENCE_SECONDS)
+
+
+def test_a_model_may_be_silent_for_longer_than_it_may_take_to_connect(
+    start: Callable[[Handler], str],
+) -> None:
+    """The library has one timeout for everything; once connected, only the kernel's own may end a wait."""
+    with connected(start(lambda connection: None)) as socket:
+        assert socket._socket is not None
+        assert socket._socket.gettimeout() is None
 
 
 def test_connecting_gives_up_sooner_than_twilio_would() -> None:

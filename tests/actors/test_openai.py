@@ -188,6 +188,32 @@ def test_held_caller_audio_is_two_seconds_at_most_the_oldest_dropped_and_then_in
     ref.stop(timeout=PATIENCE_SECONDS)
 
 
+def test_audio_stays_in_the_mailbox_until_the_session_takes_it(model: Model) -> None:
+    actor, mailbox = model.actor, model.actor.mailbox
+    actor.on_receive(mailbox.get().message)  # Open
+    actor.actor_ref.tell(CallerAudio(20, "AAAA"))
+    actor.actor_ref.tell(CallerAudio(20, "BBBB"))
+    model.handle(realtime.SessionCreated())
+    assert mailbox.empty()
+    model.handle(ULAW)
+    while not mailbox.empty():
+        actor.on_receive(mailbox.get().message)
+    assert [(event["type"], event.get("audio")) for event in model.socket.sent()] == [
+        ("session.update", None),
+        ("response.create", None),
+        ("input_audio_buffer.append", "AAAA"),
+        ("input_audio_buffer.append", "BBBB"),
+    ]
+    actor.close()
+
+
+def test_closing_waits_for_the_reader(model: Model) -> None:
+    model.socket.release_seconds = 0.05
+    model.actor.on_receive(model.actor.mailbox.get().message)  # Open
+    model.actor.close()
+    assert model.socket.released.is_set()
+
+
 # Barge-in
 
 
@@ -262,6 +288,22 @@ def test_an_item_of_which_a_part_was_heard_is_not_deleted(model: Model, heard: t
         event["item_id"] for event in model.socket.sent() if event["type"] == "conversation.item.delete"
     ]
     assert "item_a" not in deleted
+
+
+def test_an_item_of_which_no_part_was_heard_is_deleted_once(model: Model) -> None:
+    model.ready().handle(CutOff((Heard(Part("item_a", 0), 0), Heard(Part("item_a", 1), 0))))
+    assert model.socket.sent() == [{"type": "conversation.item.delete", "item_id": "item_a"}]
+
+
+def test_an_item_whose_first_part_was_heard_to_its_end_is_truncated_in_its_second(model: Model) -> None:
+    """The ledger leaves parts out that were heard to their end."""
+    model.ready().handle(CutOff((Heard(Part("item_a", 1), 0),)))
+    (event,) = model.socket.sent()
+    assert (event["type"], event["content_index"], event["audio_end_ms"]) == (
+        "conversation.item.truncate",
+        1,
+        0,
+    )
 
 
 # What the server tells
@@ -354,6 +396,21 @@ def test_a_greeting_that_failed_is_asked_for_again_in_the_same_words(
     logs.expect("asking again")
     model.ready().handle(realtime.ResponseCreated("resp_1"), failed("resp_1"))
     assert model.socket.sent() == [{"type": "response.create", "response": {"instructions": GREETING}}]
+
+
+def test_an_answer_that_failed_is_not_asked_for_again_in_the_words_of_the_greeting(
+    model: Model, logs: ExpectedLogs
+) -> None:
+    """The server's turn detection asked for it, so what we asked for last is something else."""
+    logs.expect("asking again")
+    model.ready().handle(
+        realtime.ResponseCreated("resp_1"),
+        realtime.ResponseDone("resp_1", "completed", "", None),
+        realtime.SpeechStarted(1000, "item_u"),
+        realtime.ResponseCreated("resp_2"),
+        failed("resp_2"),
+    )
+    assert model.socket.sent() == [{"type": "response.create"}]
 
 
 # The reader

@@ -1,0 +1,92 @@
+"""A running server, the model behind it, and phones to call it with."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from simulator.call_result import CallResult
+from simulator.demo import free_port
+from simulator.phone import Phone
+from simulator.realtime import OfflineModel
+from simulator.script import Script, ScriptedReply, tone
+from simulator.server_process import RUN, ServerProcess
+from simulator.session import RealtimeSession
+
+PATIENCE = 10.0
+AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
+GREETING_MS = 400
+SPOKEN_FALLBACK = "cannot take your call"
+
+
+def server_settings(model: OfflineModel, directory: Path, **more: str) -> dict[str, str]:
+    port = free_port()
+    return {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+        "OPENAI_REALTIME_URL": model.url,
+        "ASSISTANT": str(RUN.parent / "assistant.toml"),
+        "DATABASE_URL": f"sqlite:///{directory / 'switchboard.db'}",
+        "WORKERS": "2",
+        "THREADS": "16",
+        **more,
+    }
+
+
+class Stage:
+    """A running server with two workers, the model behind it, and phones to call it with."""
+
+    def __init__(self, server: ServerProcess, model: OfflineModel, script: Script) -> None:
+        self.server = server
+        self.model = model
+        self.script = script
+
+    @contextmanager
+    def phone(self, **options: object) -> Iterator[Phone]:
+        arguments = {"auth_token": AUTH_TOKEN, **options}
+        with Phone(f"{self.server.url}/twiml", **arguments) as phone:  # type: ignore[arg-type]
+            yield phone
+
+    @contextmanager
+    def call(self, **options: object) -> Iterator[tuple[Phone, RealtimeSession]]:
+        """A call whose greeting has been heard, and the model session behind it."""
+        before = len(self.model.sessions)
+        with self.phone(**options) as phone:
+            phone.dial()
+            session = self.model.await_session(before + 1, PATIENCE)
+            phone.await_assistant(PATIENCE)
+            phone.await_silence(100, PATIENCE)
+            yield phone, session
+
+    def log(self) -> str:
+        return self.server.log.read_text()
+
+    def await_log(self, pattern: str) -> None:
+        """Wait until another process has logged a line; it has no event to give."""
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.log()):
+            assert time.monotonic() < deadline, f"{pattern} was never logged:\n{self.log()[-3000:]}"
+            time.sleep(0.05)
+
+
+class Greeting(Script):
+    """Greets with a short tone and answers with what a test asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[ScriptedReply] = []
+
+    def follow(self, instructions: str) -> ScriptedReply:
+        return ScriptedReply("hello", audio=tone(GREETING_MS))
+
+    def reply(self, heard: str, tools: object = ()) -> ScriptedReply:
+        return self.answers.pop(0) if self.answers else ScriptedReply("yes", audio=tone(300))
+
+
+def finished(phone: Phone) -> CallResult:
+    result = phone.await_end(PATIENCE)
+    assert not result.errors, result.errors
+    return result

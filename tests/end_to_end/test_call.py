@@ -1,0 +1,139 @@
+"""Calls, from greeting to hang-up."""
+
+import secrets
+import time
+from pathlib import Path
+
+import pytest
+
+from simulator.phone import Phone
+from simulator.phone_events import Spoke
+from simulator.script import ScriptedReply, silence, tone
+from simulator.server_process import ServerProcess
+from tests.end_to_end.stage import (
+    AUTH_TOKEN,
+    GREETING_MS,
+    PATIENCE,
+    SPOKEN_FALLBACK,
+    Stage,
+    finished,
+    server_settings,
+)
+
+
+def test_a_call_from_greeting_to_hang_up(stage: Stage) -> None:
+    question = tone(600)
+    with stage.call() as (phone, session):
+        phone.say(question).wait(PATIENCE)
+        phone.await_assistant(PATIENCE)
+        phone.await_silence(100, PATIENCE)
+        phone.hang_up()
+        result = finished(phone)
+    assert session.closed.wait(1.0), "the model's session is closed within a second"
+    assert session.close_code == 1000
+    assert question in session.audio
+    assert [item.role for item in session.items] == ["assistant", "user", "assistant"]
+    assert result.turns()[0].response_ms is not None
+
+
+def test_the_session_is_configured_before_any_audio_goes_in(stage: Stage) -> None:
+    with stage.call() as (phone, session):
+        update = session.received[0]
+        phone.hang_up()
+        phone.await_end(PATIENCE)
+    assert update["type"] == "session.update"
+    audio = update["session"]["audio"]
+    assert audio["input"]["format"] == audio["output"]["format"] == {"type": "audio/pcmu"}
+    assert [event["type"] for event in session.received].count("response.create") == 1
+
+
+def test_every_byte_of_the_caller_reaches_the_model_in_order(stage: Stage) -> None:
+    """Also what is said while the session is being set up."""
+    spoken = bytes(secrets.randbelow(256) for _ in range(160 * 60))
+    before = len(stage.model.sessions)
+    with stage.phone() as phone:
+        phone.dial()
+        phone.say(spoken + silence(300)).wait(PATIENCE)
+        session = stage.model.await_session(before + 1, PATIENCE)
+        phone.hang_up()
+        phone.await_end(PATIENCE)
+    assert session.closed.wait(PATIENCE)
+    assert spoken in session.audio
+
+
+@pytest.mark.parametrize("latency_ms", [20, 100])
+def test_an_interruption_truncates_at_what_the_caller_heard(stage: Stage, latency_ms: int) -> None:
+    stage.script.answers = [ScriptedReply("a long answer", audio=tone(8000))]
+    with stage.call(latency_ms=latency_ms) as (phone, session):
+        phone.say(tone(300)).wait(PATIENCE)
+        phone.await_assistant(PATIENCE)
+        phone.say(tone(1500)).wait(PATIENCE)
+        truncation = session.await_event("conversation.item.truncate", PATIENCE)
+        phone.await_silence(100, PATIENCE)
+        phone.hang_up()
+        result = finished(phone)
+    [clear] = [clear for clear in result.streams[0].clears if clear.dropped]
+    heard_ms = (clear.position / 8) - GREETING_MS
+    assert truncation["audio_end_ms"] == pytest.approx(heard_ms, abs=40)
+    assert clear.dropped_ms > 4000, "the rest of the answer was thrown away"
+
+
+def test_an_answer_that_was_heard_to_its_end_is_not_truncated(stage: Stage) -> None:
+    """protocol-gotchas 12"""
+    with stage.call() as (phone, session):
+        for _ in range(2):
+            phone.say(tone(300)).wait(PATIENCE)
+            phone.await_assistant(PATIENCE)
+            phone.await_silence(300, PATIENCE)
+        phone.hang_up()
+        finished(phone)
+    kinds = {event["type"] for event in session.received}
+    assert not {"conversation.item.truncate", "conversation.item.delete"} & kinds
+
+
+def test_keys_are_taken(stage: Stage) -> None:
+    with stage.call() as (phone, _):
+        phone.press("5")
+        stage.await_log(f"{phone.call_sid}: caller pressed a key")
+        phone.hang_up()
+        finished(phone)
+
+
+# Endings
+
+
+def test_a_model_that_hangs_up_leads_the_caller_to_the_fallback(stage: Stage) -> None:
+    with stage.call(speak=lambda text: b"") as (phone, session):
+        session.close(1000, "done")
+        result = phone.await_end(PATIENCE)
+    assert any(isinstance(event, Spoke) and SPOKEN_FALLBACK in event.text for event in result.events)
+    assert result.streams[0].close_code == 1000
+
+
+def test_a_model_whose_connection_breaks_leads_the_caller_to_the_fallback(stage: Stage) -> None:
+    with stage.call(speak=lambda text: b"") as (phone, session):
+        session.drop()
+        result = phone.await_end(PATIENCE)
+    assert any(isinstance(event, Spoke) and SPOKEN_FALLBACK in event.text for event in result.events)
+
+
+def test_a_phone_whose_connection_breaks_closes_the_model(stage: Stage) -> None:
+    with stage.call() as (phone, session):
+        phone.drop()
+        assert session.closed.wait(1.0)
+
+
+def test_a_server_that_is_told_to_stop_ends_its_calls_first(stage: Stage, tmp_path: Path) -> None:
+    with ServerProcess(server_settings(stage.model, tmp_path), tmp_path) as server:
+        before = len(stage.model.sessions)
+        with Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN) as phone:
+            phone.dial()
+            phone.await_assistant(PATIENCE)
+            session = stage.model.await_session(before + 1, PATIENCE)
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 6
+            assert session.closed.wait(1.0)
+            assert session.close_code == 1000
+            result = phone.await_end(PATIENCE)
+    assert result.streams[0].close_code == 1000

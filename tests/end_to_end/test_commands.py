@@ -1,0 +1,138 @@
+"""The commands of run.py, and the application under a plain gunicorn, as users start them."""
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import wave
+from array import array
+from pathlib import Path
+
+import pytest
+
+from simulator.demo import CALLER_SPEECH, free_port, run_demo
+from simulator.phone import Phone
+from simulator.phone_events import Cleared
+from simulator.server_process import RUN, ServerProcess
+from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, Stage, finished, server_settings
+
+AUDIBLE = 500
+"""Of 32768."""
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(RUN), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def channels(recording: Path) -> tuple["array[int]", "array[int]"]:
+    with wave.open(str(recording)) as wav:
+        assert (wav.getnchannels(), wav.getframerate(), wav.getsampwidth()) == (2, 8000, 2)
+        samples = array("h", wav.readframes(wav.getnframes()))
+    return samples[0::2], samples[1::2]
+
+
+def audible_seconds(samples: "array[int]", start: float, end: float) -> float:
+    part = samples[int(start * 8000) : int(end * 8000)]
+    return sum(abs(sample) >= AUDIBLE for sample in part) / 8000
+
+
+@pytest.mark.slow
+def test_the_demo_shows_a_conversation_and_leaves_both_voices(tmp_path: Path) -> None:
+    told: list[str] = []
+    result = run_demo(tmp_path / "call.wav", 40, told.append)
+    text = "\n".join(told)
+    assert not result.errors
+    caller, assistant = channels(tmp_path / "call.wav")
+    [clear] = [event for event in result.events if isinstance(event, Cleared) and event.ms_dropped > 1000]
+    interruption = result.utterances[1]
+    assert interruption.start is not None
+    began = interruption.start / 8000
+    assert audible_seconds(caller, began, began + 2) > 0.3, "the caller talks over the answer"
+    assert audible_seconds(assistant, began - 2, began) > 0.3, "the assistant was speaking until then"
+    assert audible_seconds(assistant, clear.at + 0.02, clear.at + 0.5) == 0, (
+        "and was silent from the clear on"
+    )
+    assert all(turn.response_ms is not None for turn in result.turns())
+    assert '"Hello, this is the Tailwind bicycle workshop. How can I help you?"' in text
+    assert re.search(r"the model is told that only \d+ ms of that answer were heard", text)
+    assert re.search(r"interruption to silence \d+ ms", text)
+
+
+@pytest.mark.slow
+def test_serve_without_a_key_uses_the_offline_model_and_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "ASSISTANT": str(RUN.parent / "assistant.toml")}
+    with ServerProcess(settings, tmp_path) as server:
+        said = server.log.read_text()
+        assert "No OPENAI_API_KEY: using the offline model ready at ws://127.0.0.1:" in said
+        assert "TWILIO_AUTH_TOKEN is not set: signatures are not checked" in said
+        done = run("call", str(CALLER_SPEECH / "goodbye.wav"), "--to", f"{server.url}/twiml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"turn 1 +answer after \d+ ms", done.stdout)
+    caller, assistant = channels(tmp_path / "call.wav")
+    assert audible_seconds(caller, 0, 60) > 0.3
+    assert audible_seconds(assistant, 0, 60) > 0.3
+
+
+def test_a_plain_gunicorn_runs_the_application_with_nothing_but_the_environment(
+    stage: Stage, tmp_path: Path
+) -> None:
+    settings = server_settings(stage.model, tmp_path)
+    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "100", "--no-control-socket"]
+    bind = ["-b", f"127.0.0.1:{settings['PORT']}", "web:create_app()"]
+    with (
+        ServerProcess(settings, tmp_path, [*command, *bind]) as server,
+        Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN) as phone,
+    ):
+        phone.dial()
+        phone.await_assistant(PATIENCE)
+        phone.hang_up()
+        finished(phone)
+
+
+def test_call_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    for arguments, complaint in (
+        (["text.wav", "--to", "http://127.0.0.1:9/twiml"], "text.wav is no WAV file"),
+        ([str(CALLER_SPEECH / "goodbye.wav"), "--to", "http://127.0.0.1:9/twiml"], "the call did not work"),
+    ):
+        done = run("call", *arguments, cwd=tmp_path)
+        assert done.returncode == 1
+        assert complaint in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_serve_says_what_is_wrong_with_its_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-x\nPUBLIC_URL=voice.example.com\nPORT=many\n")
+    done = run("serve", cwd=tmp_path)
+    assert done.returncode == 1
+    for line in ("PUBLIC_URL is not a https URL", "PORT is not a whole number"):
+        assert line in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_an_auth_token_forwarded_calls_are_refused(stage: Stage, tmp_path: Path) -> None:
+    settings = server_settings(stage.model, tmp_path)
+    del settings["TWILIO_AUTH_TOKEN"], settings["PUBLIC_URL"]
+    with ServerProcess(settings, tmp_path) as server:
+        for headers, status in (({}, 200), ({"X-Forwarded-For": "203.0.113.7"}, 403)):
+            connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", "/twiml", f"CallSid=CA{'1' * 32}", form | headers)
+            assert connection.getresponse().status == status
+            connection.close()
+
+
+def test_every_command_has_help_that_names_its_options() -> None:
+    for command in ("demo", "serve", "call", "model"):
+        done = run(command, "--help", cwd=Path(os.sep))
+        assert done.returncode == 0
+        assert "Usage:" in done.stdout
