@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import socket
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -42,6 +43,8 @@ PATIENCE_SECONDS = 15.0
 TURN_PAUSE_MS = 700
 """Silence after which the assistant is taken to have finished."""
 INTERRUPT_AFTER_SECONDS = 3.0
+LINE_WIDTH = 100
+"""Characters."""
 
 Echo = Callable[[str], object]
 
@@ -60,6 +63,8 @@ class Narrator:
         self._speech_started: float | None = None
         self._speech_ended: float | None = None
         self._assistant_speaks = False
+        self._greeted = False
+        self._connected_at = 0.0
 
     def dial(self) -> None:
         """Times are counted from here."""
@@ -69,6 +74,7 @@ class Narrator:
         """Tell what happened on the line."""
         match event:
             case StreamOpened():
+                self._connected_at = event.at
                 self._line(event.at, "phone", "connected, the media stream is open")
             case CallerSpeechStarted():
                 self._speech_started = event.at if self._assistant_speaks else None
@@ -78,7 +84,11 @@ class Narrator:
                 self._speech_ended = event.at
             case AssistantAudible():
                 self._assistant_speaks = True
-                if self._speech_ended is not None:
+                if not self._greeted:
+                    self._greeted = True
+                    latency = (event.at - self._connected_at) * 1000
+                    self._line(event.at, "", f"greeting heard {latency:.0f} ms after the stream was open")
+                elif self._speech_ended is not None:
                     latency = (event.at - self._speech_ended) * 1000
                     self._line(event.at, "", f"answer heard {latency:.0f} ms after the caller's last word")
                     self._speech_ended = None
@@ -114,8 +124,11 @@ class Narrator:
                 self._line(at, "", f"the model is told that only {heard} ms of that answer were heard")
 
     def _line(self, at: float, who: str, text: str) -> None:
+        head = f"{at:6.2f} s  {who:<9} "
         with self._lock:
-            self._echo(f"{at:6.2f} s  {who:<9} {text}")
+            self._echo(
+                textwrap.fill(text, LINE_WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+            )
 
 
 def run_demo(output: Path, latency_ms: float, echo: Echo) -> CallResult:
