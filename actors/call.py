@@ -71,7 +71,7 @@ class Answer:
 class CallActor(Member):
     """Starts and supervises a TwilioActor and an OpenAIActor, and ends both, the model's first, when either ends.
 
-    `ended` is set when everything below it is closed.
+    `ended` is set when everything below it is closed, or told to close where this actor itself failed.
     """
 
     def __init__(self, setup: CallSetup, clock: Clock, ended: threading.Event) -> None:
@@ -124,6 +124,7 @@ class CallActor(Member):
             setup.dialect,
             setup.session,
             setup.greeting,
+            self._clock,
         )
         post(self._phone, Attach(self._model))
         self._remind(DeadlinePassed.SESSION_READY, SESSION_READY_SECONDS)

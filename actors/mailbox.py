@@ -40,7 +40,7 @@ class Mailbox:
                 self._audio.append(envelope)
                 self._audio_ms += envelope.message.duration_ms
                 while self._audio_ms > self._audio_limit_ms and len(self._audio) > 1:
-                    self.dropped_ms += self._take_audio().message.duration_ms
+                    self._drop_oldest()
             else:
                 self._control.append(envelope)
         self._wake.put(None)
@@ -72,6 +72,14 @@ class Mailbox:
             kept = len(self._audio)
         for _ in range(kept):
             self._wake.put(None)
+
+    def _drop_oldest(self) -> None:
+        # What has no length, such as the end of an item, keeps its place.
+        oldest = next(index for index, kept in enumerate(self._audio) if kept.message.duration_ms > 0)
+        duration_ms = self._audio[oldest].message.duration_ms
+        del self._audio[oldest]
+        self._audio_ms -= duration_ms
+        self.dropped_ms += duration_ms
 
     def _take_audio(self) -> Envelope[Any]:
         envelope = self._audio.popleft()

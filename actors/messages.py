@@ -149,5 +149,6 @@ class DeadlinePassed:
     SESSION_READY: ClassVar[str] = "session ready"
     MODEL_CLOSED: ClassVar[str] = "model closed"
     PHONE_CLOSED: ClassVar[str] = "phone closed"
+    TURN: ClassVar[str] = "turn"
 
     what: str

@@ -185,4 +185,5 @@ def _tune(connection: socket.socket) -> None:
 def _close_reason(data: bytes) -> str:
     if len(data) < 2:
         return "closed without a code"
-    return f"closed with code {int.from_bytes(data[:2], 'big')} {data[2:].decode(errors='replace')}".rstrip()
+    words = repr(data[2:].decode(errors="replace"))[1:-1]  # the peer's own, for a log: on one line
+    return f"closed with code {int.from_bytes(data[:2], 'big')} {words}".rstrip()

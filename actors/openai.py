@@ -1,10 +1,13 @@
 """OpenAIActor: owns one call's model socket, and with it the conversation as the model knows it."""
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pykka import ActorRef
 
+from actors.clock import Clock
 from actors.member import CallError, Member, call_log, post
 from actors.messages import (
     AssistantAudio,
@@ -14,39 +17,19 @@ from actors.messages import (
     CallerSaid,
     CallerSpoke,
     CutOff,
+    DeadlinePassed,
     Interrupt,
     SessionReady,
     SocketLost,
 )
 from actors.model_socket import ModelSocket, ModelSocketError
-from wire import realtime
+from wire import errors, realtime
 from wire.dialect import Dialect, Session
 from wire.playback import Heard, Part
 from wire.protocol import ProtocolError
+from wire.turns import Ask, Command, GiveUp, Remind, Turns
 
 READER_END_SECONDS = 1.0
-RESPONSE_RETRIES = 1
-
-FATAL_CODES = frozenset(
-    {
-        "invalid_api_key",
-        "beta_api_shape_disabled",
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "billing_hard_limit_reached",
-        "account_deactivated",
-        "session_expired",
-    }
-)
-"""After these the session says nothing more; the call cannot go on with it. Some come as a type without a code."""
-
-BENIGN_CODES = frozenset(
-    {"response_cancel_not_active", "item_truncate_invalid_item_id", "item_delete_invalid_item_id"}
-)
-"""Races that are lost now and then by whoever interrupts; nothing is wrong."""
-
-TOO_LONG_TRUNCATION = "Audio content of"
-"""How the message of a refused truncation begins; it comes without a code."""
 
 
 class OpenAIActor(Member):
@@ -64,8 +47,13 @@ class OpenAIActor(Member):
         dialect: Dialect,
         session: Session,
         greeting: str | None,
+        clock: Clock,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent, call_sid)
+        self._clock = clock
+        self._now = now
+        self._turns = Turns(server_answers=session.answers_turns)
         self._phone = phone
         self._socket = socket
         self._dialect = dialect
@@ -74,8 +62,6 @@ class OpenAIActor(Member):
         self._ready = False
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
-        self._failed_responses = 0
-        self._last_request = ""
         self._reader = threading.Thread(
             target=_read,
             args=(socket, self.actor_ref, phone, call_sid),
@@ -94,6 +80,7 @@ class OpenAIActor(Member):
             case realtime.ResponseCreated(response_id=response_id):
                 self._active_responses.add(response_id)
                 self._responses_since_interruption.add(response_id)
+                self._carry_out(self._turns.response_created(response_id, self._now()))
             case realtime.ResponseDone():
                 self._response_done(message)
             case realtime.CallerTranscript(item_id=item_id, text=text):
@@ -111,7 +98,9 @@ class OpenAIActor(Member):
             case SocketLost(reason=reason):
                 raise CallError(reason)
             case realtime.SpeechStopped():
-                pass  # the server's turn detection answers by itself
+                self._carry_out(self._turns.speech_stopped(self._now()))
+            case DeadlinePassed():
+                self._carry_out(self._turns.due(self._now()))
             case _:
                 return super().handle(message)
 
@@ -134,12 +123,13 @@ class OpenAIActor(Member):
             if found != self._dialect.ulaw:
                 raise CallError(f"session has {direction} format {found or 'none'!r} instead of mu-law")
         self._ready = True
-        self._ask(realtime.create_response(self._greeting))
+        self._carry_out(self._turns.owe(self._greeting, self._now()))
         self.mailbox.release_audio()
         post(self.parent, SessionReady())
 
     def _interrupt(self, item_id: str) -> None:
         post(self.parent, CallerSpoke(item_id))
+        self._carry_out(self._turns.speech_started(self._now()))
         if not self._session.interruptible:
             return
         # A response that the server has not finished may still send audio; one that it has may still be on its way.
@@ -161,33 +151,33 @@ class OpenAIActor(Member):
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
-        if done.status != "failed":
-            self._failed_responses = 0
-            self._last_request = realtime.create_response()  # what follows is asked for by turn detection
-            return
-        self._failed_responses += 1
-        if self._failed_responses > RESPONSE_RETRIES or (done.error and _is_fatal(done.error)):
-            raise CallError(f"response failed: {done.error}")
-        self.log.warning("response failed, asking again: %s", done.error)
-        self._ask(self._last_request)
+        if done.status == "failed":
+            self.log.warning("response failed: %s", done.error)
+        self._carry_out(
+            self._turns.response_done(done.response_id, done.status, done.reason, done.error, self._now())
+        )
 
-    def _ask(self, request: str) -> None:
-        self._last_request = request
-        self._socket.send(request)
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Ask(instructions=instructions):
+                    self._socket.send(realtime.create_response(instructions))
+                case Remind(seconds=seconds):
+                    self._clock.after(seconds, self.actor_ref, DeadlinePassed(DeadlinePassed.TURN))
+                case GiveUp(error=error):
+                    raise CallError(f"the model cannot answer: {error}")
 
     def _error_reported(self, error: realtime.Error) -> None:
         if not self._ready:
             raise CallError(f"session refused: {error}")
-        if _is_fatal(error):
+        if errors.fatal(error):
             raise CallError(f"session ended: {error}")
-        if error.code in BENIGN_CODES or error.message.startswith(TOO_LONG_TRUNCATION):
+        if errors.already_active(error):
+            self._carry_out(self._turns.refused(error, self._now()))
+        elif errors.benign(error):
             self.log.info("model refused, harmlessly: %s", error)
         else:
             self.log.warning("model refused: %s", error)
-
-
-def _is_fatal(error: realtime.Error) -> bool:
-    return error.code in FATAL_CODES or error.kind in FATAL_CODES
 
 
 def _read(socket: ModelSocket, actor: ActorRef[Any], phone: ActorRef[Any] | None, call_sid: str) -> None:

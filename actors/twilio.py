@@ -19,6 +19,7 @@ from actors.messages import (
     StreamStopped,
 )
 from wire import twilio
+from wire.continuity import Continuity
 from wire.playback import Heard, Ledger, Part
 from wire.protocol import ProtocolError
 
@@ -122,7 +123,8 @@ class TwilioActor(Member):
 class PhoneReader:
     """Reads one media stream and tells: audio to the model's actor, marks to the phone's, control to the call.
 
-    Runs in the WSGI thread that holds the socket.
+    Caller audio that got lost on the way is made up for with silence, because the model's voice activity detection
+    counts time in audio. Runs in the WSGI thread that holds the socket.
     """
 
     def __init__(
@@ -131,13 +133,16 @@ class PhoneReader:
         self._stream_sid = stream_sid
         self._call = call
         self._phone = phone
+        self._continuity = Continuity()
         self.model = model
         """Who takes the caller's audio."""
 
     def receive(self, text: str | bytes) -> None:
         """Take one frame. Raises ProtocolError if it is not a message of this stream."""
         match twilio.parse(text, self._stream_sid):
-            case twilio.Media(payload=payload, duration_ms=duration_ms):
+            case twilio.Media(payload=payload, duration_ms=duration_ms, timestamp_ms=timestamp_ms):
+                for lost in self._continuity.before(timestamp_ms, duration_ms):
+                    post(self.model, CallerAudio(lost.duration_ms, lost.payload))
                 post(self.model, CallerAudio(duration_ms, payload))
             case twilio.Mark(name=name):
                 post(self._phone, MarkEchoed(name))

@@ -33,6 +33,11 @@ class Session:
         """Whether the server stops talking when the caller starts."""
         return bool(self.turn_detection.get("interrupt_response", True))
 
+    @property
+    def answers_turns(self) -> bool:
+        """Whether the server begins a response by itself when the caller's turn is over."""
+        return bool(self.turn_detection.get("create_response", True))
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:

@@ -26,9 +26,9 @@ from actors.messages import (
     SocketLost,
 )
 from actors.model_socket import ModelSocket
-from actors.openai import FATAL_CODES, OpenAIActor
+from actors.openai import OpenAIActor
 from tests.conftest import ExpectedLogs
-from tests.probe import PATIENCE_SECONDS, FakeModelSocket, Probe, wait_until
+from tests.probe import PATIENCE_SECONDS, FakeModelSocket, HandClock, Probe, wait_until
 from wire import realtime
 from wire.dialect import BETA, OPENAI, Dialect, Session
 from wire.playback import Heard, Part
@@ -57,12 +57,31 @@ class Model:
     ) -> None:
         self.call, self.phone = Probe("call"), Probe("phone")
         self.socket = FakeModelSocket()
-        self.arguments = (self.call, "CA1", self.phone, self.socket, dialect, session, greeting)
+        self.clock = HandClock()
+        self.seconds = 100.0
+        self.arguments = (
+            self.call,
+            "CA1",
+            self.phone,
+            self.socket,
+            dialect,
+            session,
+            greeting,
+            self.clock,
+            lambda: self.seconds,
+        )
         self.actor = OpenAIActor(*self.arguments)
 
     def handle(self, *messages: Any) -> None:
         for message in messages:
             self.actor.handle(message)
+
+    def pause(self) -> float:
+        """Let the pause pass that the actor asked for last, and return its seconds."""
+        seconds, timer = self.clock.timers[-1]
+        self.seconds += seconds
+        self.handle(timer.message)
+        return seconds
 
     def ready(self) -> "Model":
         """Past the session's beginning, with nothing left to look at."""
@@ -341,7 +360,9 @@ def test_other_errors_warn_and_the_call_goes_on(model: Model, logs: ExpectedLogs
     model.ready().handle(realtime.Error("invalid_request_error", "invalid_value", "What is this?"))
 
 
-@pytest.mark.parametrize("code", sorted(FATAL_CODES))
+@pytest.mark.parametrize(
+    "code", ["invalid_api_key", "insufficient_quota", "account_deactivated", "session_expired"]
+)
 def test_fatal_errors_end_the_call(model: Model, code: str) -> None:
     model.ready()
     with pytest.raises(CallError, match=f"session ended: {code}"):
@@ -356,45 +377,44 @@ def test_a_fatal_error_is_known_by_its_type_where_it_has_no_code(model: Model, k
         model.handle(realtime.Error(kind, "", "You exceeded your current quota."))
 
 
-def test_a_failed_response_with_a_fatal_type_is_not_asked_for_again(model: Model) -> None:
+@pytest.mark.parametrize(("code", "kind"), [("", "insufficient_quota"), ("insufficient_quota", "x")])
+def test_a_response_that_failed_for_good_ends_the_call_at_once(
+    model: Model, logs: ExpectedLogs, code: str, kind: str
+) -> None:
+    logs.expect("CA1: response failed: insufficient_quota")
     model.ready()
-    with pytest.raises(CallError):
-        model.handle(failed("resp_1", code="", kind="insufficient_quota"))
+    with pytest.raises(CallError, match="the model cannot answer: insufficient_quota"):
+        model.handle(failed("resp_1", code=code, kind=kind))
     assert model.socket.sent() == []
 
 
-def test_a_failed_response_is_asked_for_again_once_and_then_the_call_ends(
+def test_a_failed_response_is_asked_for_again_after_a_pause_and_then_the_call_ends(
     model: Model, logs: ExpectedLogs
 ) -> None:
-    logs.expect("CA1: response failed, asking again: server_error")
-    model.ready().handle(failed("resp_1"))
-    assert [event["type"] for event in model.socket.sent()] == ["response.create"]
-    with pytest.raises(CallError, match="response failed: server_error: Sorry"):
-        model.handle(failed("resp_2"))
-    assert model.socket.sent() == []
-
-
-def test_a_response_that_succeeds_forgives_the_failed_one(model: Model, logs: ExpectedLogs) -> None:
-    logs.expect("asking again")
-    model.ready().handle(
-        failed("resp_1"), realtime.ResponseDone("resp_2", "completed", "", None), failed("resp_3")
-    )
-    assert [event["type"] for event in model.socket.sent()] == ["response.create"] * 2
-
-
-def test_a_failed_response_with_a_fatal_code_ends_the_call_at_once(model: Model) -> None:
+    """protocol-gotchas 19"""
+    logs.expect("CA1: response failed: rate_limit_exceeded")
     model.ready()
-    with pytest.raises(CallError, match="insufficient_quota"):
-        model.handle(failed("resp_1", code="insufficient_quota"))
-    assert model.socket.sent() == []
+    pauses = []
+    for attempt in range(3):
+        model.handle(
+            realtime.ResponseCreated(f"resp_{attempt}"), failed(f"resp_{attempt}", "rate_limit_exceeded")
+        )
+        assert model.socket.sent() == []
+        pauses.append(model.pause())
+        assert [event["type"] for event in model.socket.sent()] == ["response.create"]
+    assert pauses == [0.5, 1.0, 2.0]
+    model.handle(realtime.ResponseCreated("resp_3"))
+    with pytest.raises(CallError, match="the model cannot answer: rate_limit_exceeded: Sorry"):
+        model.handle(failed("resp_3", "rate_limit_exceeded"))
 
 
 def test_a_greeting_that_failed_is_asked_for_again_in_the_same_words(
     model: Model, logs: ExpectedLogs
 ) -> None:
     """A greeting is said word for word; it may hold what the law requires to be said."""
-    logs.expect("asking again")
+    logs.expect("response failed")
     model.ready().handle(realtime.ResponseCreated("resp_1"), failed("resp_1"))
+    model.pause()
     assert model.socket.sent() == [{"type": "response.create", "response": {"instructions": GREETING}}]
 
 
@@ -402,15 +422,28 @@ def test_an_answer_that_failed_is_not_asked_for_again_in_the_words_of_the_greeti
     model: Model, logs: ExpectedLogs
 ) -> None:
     """The server's turn detection asked for it, so what we asked for last is something else."""
-    logs.expect("asking again")
+    logs.expect("response failed")
     model.ready().handle(
         realtime.ResponseCreated("resp_1"),
         realtime.ResponseDone("resp_1", "completed", "", None),
         realtime.SpeechStarted(1000, "item_u"),
+        realtime.SpeechStopped(2000, "item_u"),
         realtime.ResponseCreated("resp_2"),
         failed("resp_2"),
     )
+    model.pause()
     assert model.socket.sent() == [{"type": "response.create"}]
+
+
+def test_a_response_refused_because_another_is_active_is_asked_for_when_that_has_ended(model: Model) -> None:
+    """protocol-gotchas 20"""
+    model.ready().handle(
+        realtime.Error("invalid_request_error", "conversation_already_has_active_response", "Wait."),
+        realtime.ResponseCreated("resp_vad"),
+    )
+    assert model.socket.sent() == []
+    model.handle(realtime.ResponseDone("resp_vad", "completed", "", None))
+    assert model.socket.sent() == [{"type": "response.create", "response": {"instructions": GREETING}}]
 
 
 # The reader
@@ -524,7 +557,7 @@ def test_closing_while_the_handshake_is_not_answered_returns_at_once_and_leaves_
     with silent_listener() as (port, connected):
         call = Probe("call")
         socket = ModelSocket(f"{scheme}://127.0.0.1:{port}/v1/realtime?model=m", ())
-        ref = OpenAIActor.start(call, "CA1", None, socket, OPENAI, SESSION, None)
+        ref = OpenAIActor.start(call, "CA1", None, socket, OPENAI, SESSION, None, HandClock())
         assert connected.wait(PATIENCE_SECONDS)
         began = time.monotonic()
         ref.stop(timeout=PATIENCE_SECONDS)

@@ -260,6 +260,17 @@ def test_caller_audio_goes_straight_to_the_model_and_unchanged(reader: Reader) -
     assert reader.told() == [[], [], [CallerAudio(20.0, payload)]]
 
 
+def test_lost_caller_frames_are_made_up_for_with_silence(reader: Reader) -> None:
+    """The model's turn detection counts time in audio: without them a pause that was lost never ends a turn."""
+    payload = base64.b64encode(b"\x7f" * 160).decode()
+    for timestamp in ("0", "20", "80"):
+        media = {"track": "inbound", "chunk": "1", "timestamp": timestamp, "payload": payload}
+        reader.receive("media", media=media)
+    *_, model = reader.told()
+    silence = CallerAudio(40.0, base64.b64encode(b"\xff" * 320).decode())
+    assert model == [CallerAudio(20.0, payload)] * 2 + [silence, CallerAudio(20.0, payload)]
+
+
 def test_marks_go_to_the_phone_and_control_to_the_call(reader: Reader) -> None:
     reader.receive("mark", mark={"name": "0-1"})
     reader.receive("dtmf", dtmf={"track": "inbound_track", "digit": "#"})

@@ -1,0 +1,52 @@
+"""What a refusal means for the call: the end, nothing at all, or that a response is being generated already.
+
+The server names its errors by code; but some come as a type with the code null, and some as words alone, so each
+of the three is looked at. Source: OpenAI Realtime reference, errors, and the traces in which the codes were null.
+"""
+
+import re
+
+from wire.realtime import Error
+
+_FATAL = frozenset(
+    {
+        "invalid_api_key",
+        "beta_api_shape_disabled",
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "billing_hard_limit_reached",
+        "account_deactivated",
+        "session_expired",
+    }
+)
+_FATAL_WORDS = re.compile(
+    "incorrect api key|exceeded your current quota|billing hard limit|session hit the maximum duration"
+    "|beta api is no longer supported",
+    re.IGNORECASE,
+)
+
+_BENIGN = re.compile(
+    "response_cancel_not_active|item_[a-z]+_invalid_item_id|item_already_truncated|item_create_duplicate_item_id"
+    "|input_audio_buffer_commit_empty"
+)
+_BENIGN_WORDS = re.compile("Audio content of .* already shorter than|Cancellation failed", re.IGNORECASE)
+
+_ACTIVE = "conversation_already_has_active_response"
+_ACTIVE_WORDS = re.compile("already has an active response", re.IGNORECASE)
+
+
+def fatal(error: Error) -> bool:
+    """The model says nothing more in this session, and asking again does not help: quota, billing, key, age."""
+    return bool({error.code, error.kind} & _FATAL) or _FATAL_WORDS.search(error.message) is not None
+
+
+def benign(error: Error) -> bool:
+    """A race that whoever interrupts loses now and then; nothing is wrong and nothing needs doing."""
+    if error.code:
+        return _BENIGN.fullmatch(error.code) is not None
+    return _BENIGN.fullmatch(error.kind) is not None or _BENIGN_WORDS.match(error.message) is not None
+
+
+def already_active(error: Error) -> bool:
+    """A response was asked for while another was being generated: it is still owed."""
+    return _ACTIVE in (error.code, error.kind) or _ACTIVE_WORDS.search(error.message) is not None
