@@ -57,21 +57,32 @@ def serve(watch_parent: bool) -> None:
     The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
     OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
     """
+    from actors import Assistant, AssistantError
     from config import ConfigError, Settings
+    from store.database import Database, StoreError
+    from web.server import Server
+
+    offline_models: list[tuple[subprocess.Popen[str], str]] = []
+
+    def offline_model() -> str:
+        if not offline_models:
+            offline_models.append(start_offline_model())
+        return offline_models[0][1]
+
+    def load() -> Settings:
+        settings = Settings.load(offline_model=offline_model)
+        # Each worker does the same; here a mistake is said once, and before anything is started or reloaded.
+        Assistant.load(settings.assistant)
+        Database(settings.database_url.get_secret_value()).close()
+        return settings
 
     try:
-        settings = Settings.load(offline_model=start_offline_model)
-    except ConfigError as error:
+        server = Server(load, lambda url: click.echo(f"Switchboard answers at {url}"))
+    except (ConfigError, AssistantError, StoreError) as error:
         raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
     if watch_parent:
         end_with_parent()
-
-    from web.server import Server
-
-    click.echo(
-        f"Switchboard answers at {settings.base_url}/twiml ({settings.workers} x {settings.threads} threads)"
-    )
-    Server(settings).run()
+    server.run()
 
 
 @main.command()
@@ -88,7 +99,7 @@ def call(file: Path, url: str, auth_token: str | None, output: Path, latency: in
     Waits for the greeting, speaks, waits for the answer, hangs up, and prints the latencies a caller would notice.
     """
     from config import Settings
-    from simulator.demo import DemoError, run_call
+    from simulator.narrated_call import DemoError, run_call
 
     try:
         auth_token = auth_token or Settings.read().get("twilio_auth_token")
@@ -106,28 +117,35 @@ def model(port: int, watch_parent: bool) -> None:
     Any Realtime client can use it, at the address that it prints.
     """
     try:
-        from simulator.realtime import main as run_model
+        from simulator.realtime import serve_until_told
     except ModuleNotFoundError as error:
         raise click.ClickException(
             f"{error.name} is missing; install it with: pip install -e '.[offline]'"
         ) from None
-    run_model(["--port", str(port), *(["--watch-parent"] if watch_parent else [])])
+    try:
+        serve_until_told("127.0.0.1", port, watch_parent, click.echo)
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
 
 
-def start_offline_model() -> str:
-    """Start the offline model in a child process that ends with this one; returns its address."""
+def start_offline_model() -> tuple["subprocess.Popen[str]", str]:
+    """Start the offline model in a child process; returns it and its address.
+
+    It ends when its standard input does: with this process, or when the returned object goes.
+    """
     child = subprocess.Popen(
         [sys.executable, str(RUN), "model", "--port", "0", "--watch-parent"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C must not end it before the calls that use it
     )
     assert child.stdout is not None
     ready = child.stdout.readline().strip()
     if not ready:
         raise click.ClickException("there is no OPENAI_API_KEY, and the offline model did not start")
     click.echo(f"No OPENAI_API_KEY: using the {ready}")
-    return next(word for word in ready.split() if word.startswith("ws://"))
+    return child, next(word for word in ready.split() if word.startswith("ws://"))
 
 
 def end_with_parent() -> None:

@@ -32,13 +32,14 @@ _CREATION_PAUSE_SECONDS = 0.02
 metadata = sa.MetaData()
 """The tables of every module of ours."""
 
+_BUSY_REMEDY = "find the process that keeps it locked"
 _REMEDIES: dict[int | None, str] = {
     sqlite3.SQLITE_CANTOPEN: "see that its folder exists and that this user may write there",
     sqlite3.SQLITE_READONLY: "let this user write to the file and to its folder",
     sqlite3.SQLITE_PERM: "let this user write to the file and to its folder",
     sqlite3.SQLITE_FULL: "free some disk space",
-    sqlite3.SQLITE_BUSY: "find the process that keeps it locked",
-    sqlite3.SQLITE_LOCKED: "find the process that keeps it locked",
+    sqlite3.SQLITE_BUSY: _BUSY_REMEDY,
+    sqlite3.SQLITE_LOCKED: _BUSY_REMEDY,
     sqlite3.SQLITE_NOTADB: "move the file away or name another one",
     sqlite3.SQLITE_CORRUPT: "move the file away, and restore it from a backup if it is missed",
 }
@@ -122,6 +123,10 @@ class Database:
     def _store_error(self, error: SQLAlchemyError) -> StoreError:
         # The driver's own first line: SQLAlchemy's text and the driver's details quote the values of the row.
         reason = str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
+        if isinstance(error, sa.exc.TimeoutError):
+            return StoreError(
+                f"database {self._shown_url}: busy for more than {BUSY_TIMEOUT_MS} ms; {_BUSY_REMEDY}"
+            )
         remedy = _REMEDIES.get(
             _sqlite_code(error), "see that DATABASE_URL is right and the database is running"
         )

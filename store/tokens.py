@@ -30,6 +30,17 @@ _tokens = sa.Table(
     sa.Column("spent_at", sa.Double, nullable=True),
 )
 
+CALL_KEPT_SECONDS = 7 * 86400.0
+"""How long a call's one stream is remembered. A captured webhook stays validly signed for ever; for so long it
+cannot be used again."""
+
+_streamed_calls = sa.Table(
+    "streamed_calls",
+    metadata,
+    sa.Column("call_sid", sa.String(64), primary_key=True),
+    sa.Column("streamed_at", sa.Double, nullable=False, index=True),
+)
+
 
 class Refusal(StrEnum):
     """Why a token was refused."""
@@ -60,11 +71,18 @@ class StreamTokens:
         self._clock = clock
 
     def issue(self, call_sid: str) -> str:
-        """A new token for that call, 43 URL-safe characters, valid for `ttl_seconds`. Raises StoreError."""
+        """A new token for that call, 43 URL-safe characters, valid for `ttl_seconds`.
+
+        Raises StoreError, and TokenRefused if the call has had its stream: then the webhook was replayed.
+        """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         now = self._clock()
         with self._database.begin() as connection:
             connection.execute(sa.delete(_tokens).where(_tokens.c.expires_at < now - KEPT_SECONDS))
+            forgotten = _streamed_calls.c.streamed_at < now - CALL_KEPT_SECONDS
+            connection.execute(sa.delete(_streamed_calls).where(forgotten))
+            if _has_streamed(connection, call_sid):
+                raise TokenRefused(Refusal.REPLAYED)
             connection.execute(
                 sa.insert(_tokens).values(
                     digest=_digest(token), call_sid=call_sid, expires_at=now + self._ttl_seconds
@@ -73,7 +91,7 @@ class StreamTokens:
         return token
 
     def spend(self, token: str, call_sid: str) -> None:
-        """Takes the token, which must have been issued for that call and not been taken before.
+        """Takes the token, which must have been issued for that call; and a call has one stream.
 
         Raises TokenRefused, and StoreError. A refused attempt does not use the token up.
         """
@@ -92,6 +110,9 @@ class StreamTokens:
                 .values(spent_at=now)
             )
             if taken.rowcount == 1:
+                if _has_streamed(connection, call_sid):
+                    raise TokenRefused(Refusal.REPLAYED)
+                connection.execute(sa.insert(_streamed_calls).values(call_sid=call_sid, streamed_at=now))
                 return
             row = connection.execute(
                 sa.select(_tokens.c.call_sid, _tokens.c.spent_at).where(mine)
@@ -101,6 +122,11 @@ class StreamTokens:
         if row.call_sid != call_sid:
             raise TokenRefused(Refusal.OTHER_CALL)
         raise TokenRefused(Refusal.EXPIRED if row.spent_at is None else Refusal.REPLAYED)
+
+
+def _has_streamed(connection: sa.Connection, call_sid: str) -> bool:
+    streamed = sa.select(_streamed_calls.c.call_sid).where(_streamed_calls.c.call_sid == call_sid)
+    return connection.execute(streamed).one_or_none() is not None
 
 
 def _digest(token: str) -> str:

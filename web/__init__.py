@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from store.tokens import StreamTokens
 
 DATABASE = "switchboard.database"
-"""The open Database in `app.extensions`. Whoever made the app closes it."""
+"""The open Database in `app.extensions`; a worker keeps it open until it ends."""
 
 CALLS = "switchboard.calls"
 """The Calls of this process in `app.extensions`."""
@@ -49,7 +49,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         print(f"Switchboard cannot start:\n{error}", file=sys.stderr, flush=True)
         raise SystemExit(START_FAILED) from None
     tokens = StreamTokens(database, settings.stream_token_ttl)
-    calls = Calls()
+    calls = Calls(settings.threads)
     app = http_app(settings, tokens, assistant)
     media.register(app, settings, tokens, assistant, calls)
     app.extensions[DATABASE] = database

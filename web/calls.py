@@ -13,6 +13,8 @@ from actors import Answer, CallActor, CallSetup, Clock, HangUp, PhoneReader, pos
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
+RESERVED_THREADS = 4
+"""Of a server's threads, these never hold a call: where all do, nobody answers the next caller at all."""
 
 
 @dataclass(slots=True)
@@ -28,7 +30,9 @@ class LiveCall:
 class Calls:
     """Starts calls and knows those that live. Any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        """`threads` is how many the server has: a call holds one, and some are kept free to answer webhooks with."""
+        self.limit = max(threads - min(RESERVED_THREADS, max(threads // 4, 1)), 1)
         self._clock = Clock()
         self._changed = threading.Condition()
         self._live: dict[str, ActorRef[Any]] = {}
@@ -39,6 +43,11 @@ class Calls:
         with self._changed:
             if self._draining:
                 logger.info("%s: refused, this process is ending", setup.call_sid)
+                return None
+            if len(self._live) >= self.limit:
+                logger.warning(
+                    "%s: refused, this process has %d calls; raise THREADS", setup.call_sid, self.limit
+                )
                 return None
             ended = threading.Event()
             ref = CallActor.start(setup, self._clock, ended)
@@ -62,6 +71,12 @@ class Calls:
         with self._changed:
             self._live.pop(ref.actor_urn, None)
             self._changed.notify_all()
+
+    @property
+    def count(self) -> int:
+        """How many calls live."""
+        with self._changed:
+            return len(self._live)
 
     def drain(self, seconds: float) -> int:
         """Take no more calls, end those that live, and wait for them. Returns how many did not end in time."""

@@ -14,6 +14,7 @@ from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
 from web.security import upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
+from web.voice import shortened
 from wire import twilio
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
@@ -104,6 +105,8 @@ class MediaStream:
             raise ProtocolError(f"{type(start).__name__.lower()} where start is expected")
         self._admit(start)
         self._name = start.call_sid
+        caller, called = (shortened(start.parameters.get(name, "")) for name in ("from", "to"))
+        logger.info("%s: stream started, from %s to %s", start.call_sid, caller, called)
         self._call = self._calls.start(self._setup(start))
         if self._call is None:
             raise RefusedStream("the call could not be started")

@@ -113,6 +113,9 @@ def _declared(view: View, policy: Policy) -> View:
 def _check_webhook(auth_token: str, public_url: str) -> None:
     url = public_url + _raw_path()
     signature = request.headers.get(SIGNATURE_HEADER)
+    if not signature:
+        # Before the body is read: a stranger could send it a byte a minute.
+        _refuse(_why(signature), webhook_urls(url))
     body = _body()
     if body and request.mimetype != _FORM:
         valid = valid_body_webhook(auth_token, url, body, signature)

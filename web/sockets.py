@@ -18,7 +18,7 @@ UNACKNOWLEDGED_MS = 10_000
 SEND_BUFFER_BYTES = 32 * 1024
 MAX_MESSAGE_BYTES = 64 * 1024
 """Twilio's messages are below 1 KiB."""
-SILENT_SECONDS = 10.0
+SILENT_SECONDS = 5.0
 """Twilio sends 50 frames a second; a socket that is silent for so long is dead."""
 CLOSE_SECONDS = 0.25
 """What a peer gets to answer our close frame before the connection is cut."""
@@ -38,6 +38,8 @@ class OwnedSocket:
         self._socket = connection
         self.upgraded = False
         """Whether the answer to the upgrade was ours; a refusal is the server's to send."""
+        self.ended_by = ""
+        """How the connection ended, where it did without a close frame."""
         self._sending = threading.Lock()
         self._recv_until = float("inf")
         # Werkzeug leaves Nagle's algorithm on; the buffer bounds what a stalled phone can pile up in the kernel.
@@ -58,7 +60,17 @@ class OwnedSocket:
         """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come."""
         if time.monotonic() > self._recv_until:
             raise TimeoutError("closing")
-        return self._socket.recv(size)
+        try:
+            data = self._socket.recv(size)
+        except TimeoutError:
+            self.ended_by = f"nothing came for {SILENT_SECONDS:.0f} s"
+            raise
+        except OSError as error:
+            self.ended_by = f"connection lost: {error.strerror or error}"
+            raise
+        if not data:
+            self.ended_by = "connection ended without a close frame"
+        return data
 
     def end_by(self, seconds: float) -> None:
         """Stop reading in so many seconds, however much the peer still says."""

@@ -12,7 +12,7 @@ from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[i
 
 from config import WEBHOOK_PATH, Settings, stream_url_of
 from store.database import StoreError
-from store.tokens import StreamTokens
+from store.tokens import StreamTokens, TokenRefused
 from web import security
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ def register(
             token = tokens.issue(call_sid)
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", call_sid, error)
+        except TokenRefused as refused:
+            logger.warning("call %s gets the fallback, it has had its stream: %s", call_sid, refused)
         else:
             twiml.append(_connect(security.base_url(settings), token, caller, called))
         return _spoken(twiml, fallback, language)

@@ -221,9 +221,25 @@ def test_too_many_fields_are_refused(signed: FlaskClient, logs: ExpectedLogs) ->
     assert post(signed, pairs=[(f"f{n}", "") for n in range(security.MAX_FIELDS + 1)]) == 413
 
 
+def test_a_request_without_a_signature_is_refused_before_its_body_is_read(
+    signed: FlaskClient, logs: ExpectedLogs
+) -> None:
+    """A stranger could send the body a byte a minute, and hold a thread with it."""
+    logs.expect("it has no X-Twilio-Signature")
+
+    class Endless(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise AssertionError("the body was read")
+
+    environ = {"CONTENT_LENGTH": "100", "CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    answer = signed.post("/hook", input_stream=Endless(), environ_overrides=environ)
+    assert answer.status_code == 403
+
+
 def test_a_form_that_is_not_utf_8_is_refused(signed: FlaskClient, logs: ExpectedLogs) -> None:
     logs.expect("its form is not UTF-8")
-    answer = signed.post("/hook", data=b"a=\xff", content_type="application/x-www-form-urlencoded")
+    form = "application/x-www-form-urlencoded"
+    answer = signed.post("/hook", data=b"a=\xff", content_type=form, headers={SIGNATURE_HEADER: "any"})
     assert answer.status_code == 403
 
 

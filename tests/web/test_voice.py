@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config import Settings
@@ -26,14 +26,14 @@ FIELDS = {"CallSid": CALL, "From": CALLER, "To": CALLED, "CallStatus": "ringing"
 SENTENCE = "Sorry — nobody is here. Ring again & again."
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path_factory.mktemp('voice')}/calls.db")
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path}/calls.db")
     yield opened
     opened.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tokens(database: Database) -> StreamTokens:
     return StreamTokens(database, 60)
 
@@ -46,7 +46,7 @@ def app_with(tokens: StreamTokens, language: str = "en") -> Flask:
     return app
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(tokens: StreamTokens) -> FlaskClient:
     return app_with(tokens).test_client()
 
@@ -150,6 +150,7 @@ def test_a_long_number_is_clipped_and_stays_xml(client: FlaskClient) -> None:
     assert all(len(key) + len(value) < voice.PARAMETER_LIMIT for key, value in found.items())
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # tokens may be issued again
 @given(caller=st.text(max_size=600), called=st.text(max_size=20))
 def test_any_number_makes_a_document_that_parses(client: FlaskClient, caller: str, called: str) -> None:
     status, text = twilio(client, "/twiml", From=caller, To=called)
