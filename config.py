@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     """What the server there speaks; beta has the event names from before the general release.
     Default: openai."""
 
+    openai_realtime_audio: Literal["pcmu", "pcm24"] = "pcmu"
+    """The audio that a session is told to speak: mu-law, which is the telephone's own, or, for servers that know
+    nothing else, 24 kHz PCM, which is converted and needs the extra `pcm`. Default: pcmu."""
+
     twilio_account_sid: str | None = None
     """The account whose calls are taken: AC and 32 hexadecimal digits. Default: any account."""
 
@@ -248,7 +252,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("log_level", "openai_realtime_dialect", mode="before")
+    @field_validator("log_level", "openai_realtime_dialect", "openai_realtime_audio", mode="before")
     @classmethod
     def _ignore_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from wire.audio_format import PCMU, AudioFormat
 from wire.dialect import Session
 
 VOICES = Literal["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"]
@@ -100,13 +101,14 @@ class Assistant(_Table):
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             raise AssistantError(f"{path}: " + "; ".join(problems)) from None
 
-    def session(self) -> Session:
-        """What the model session is configured with."""
+    def session(self, audio: AudioFormat = PCMU) -> Session:
+        """What the model session is configured with. `audio` is the server's business, not the assistant's."""
         transcription = self.transcription
         return Session(
             instructions=self.instructions,
             voice=self.voice,
             speed=self.speed,
+            audio=audio,
             noise_reduction=None if self.noise_reduction == "off" else self.noise_reduction,
             turn_detection=self.turn_detection.api(),
             transcription=None

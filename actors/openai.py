@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 from pykka import ActorRef
 
 from actors.clock import Clock
-from actors.member import CallError, Member, call_log, post
+from actors.member import CallError, Member, post
 from actors.messages import (
-    AssistantAudio,
-    AssistantAudioDone,
     AssistantSaid,
     CallerAudio,
     CallerSaid,
@@ -22,11 +20,12 @@ from actors.messages import (
     SessionReady,
     SocketLost,
 )
-from actors.model_socket import ModelSocket, ModelSocketError
+from actors.model_reader import ModelReader
+from actors.model_socket import ModelSocket
+from actors.transcoder import CallerTranscoder
 from wire import errors, realtime
 from wire.dialect import Dialect, Session
-from wire.playback import Heard, Part
-from wire.protocol import ProtocolError
+from wire.playback import Heard
 from wire.turns import Ask, Command, GiveUp, Remind, Turns
 
 READER_END_SECONDS = 1.0
@@ -53,6 +52,7 @@ class OpenAIActor(Member):
         super().__init__(parent, call_sid)
         self._clock = clock
         self._now = now
+        self._transcoder = CallerTranscoder() if session.audio.transcoded else None
         self._turns = Turns(server_answers=session.answers_turns)
         self._phone = phone
         self._socket = socket
@@ -63,8 +63,7 @@ class OpenAIActor(Member):
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
         self._reader = threading.Thread(
-            target=_read,
-            args=(socket, self.actor_ref, phone, call_sid),
+            target=ModelReader(socket, session, self.actor_ref, phone, call_sid).run,
             name=f"model reader {call_sid}",
             daemon=True,
         )
@@ -72,7 +71,10 @@ class OpenAIActor(Member):
     def handle(self, message: Any) -> Any:
         match message:
             case CallerAudio(payload=payload):
-                self._socket.send(realtime.append_audio(payload))
+                if self._transcoder is not None:
+                    payload = self._transcoder.transcode(payload)
+                if payload:
+                    self._socket.send(realtime.append_audio(payload))
             case realtime.SpeechStarted():
                 self._interrupt(message.item_id)
             case CutOff(heard=heard):
@@ -120,8 +122,11 @@ class OpenAIActor(Member):
             return
         # A session that answers in another format would be loud static in the caller's ear.
         for direction, found in (("input", updated.input_format), ("output", updated.output_format)):
-            if found != self._dialect.ulaw:
-                raise CallError(f"session has {direction} format {found or 'none'!r} instead of mu-law")
+            if not self._session.audio.is_named(found):
+                raise CallError(
+                    f"session has {direction} format {found or 'none'!r} instead of {self._session.audio.setting};"
+                    " a server that speaks 24 kHz PCM only needs OPENAI_REALTIME_AUDIO=pcm24"
+                )
         self._ready = True
         self._carry_out(self._turns.owe(self._greeting, self._now()))
         self.mailbox.release_audio()
@@ -178,32 +183,3 @@ class OpenAIActor(Member):
             self.log.info("model refused, harmlessly: %s", error)
         else:
             self.log.warning("model refused: %s", error)
-
-
-def _read(socket: ModelSocket, actor: ActorRef[Any], phone: ActorRef[Any] | None, call_sid: str) -> None:
-    """The model's reader: connects, then reads and tells until the socket ends. Runs in its own thread.
-
-    Audio goes straight to the phone's mailbox: a hop through the OpenAIActor would cost a thread wake-up a frame.
-    """
-    try:
-        socket.connect()
-        while True:
-            match realtime.parse(socket.receive()):
-                case realtime.AudioDelta() as delta:
-                    part = Part(delta.item_id, delta.content_index)
-                    post(phone, AssistantAudio(delta.duration_ms, delta.response_id, part, delta.payload))
-                case realtime.AudioDone() as done:
-                    post(phone, AssistantAudioDone(0.0, Part(done.item_id, done.content_index)))
-                case realtime.Other():
-                    pass  # nothing that a telephone call needs
-                case event:
-                    post(actor, event)
-    except ModelSocketError as error:
-        reason = str(error)
-    except ProtocolError as error:
-        reason = f"model sent what is not a Realtime event: {error}"
-    except Exception as error:
-        call_log(__name__, call_sid).exception("the model's reader failed")
-        reason = f"the model's reader failed: {type(error).__name__}"
-    socket.release()
-    post(actor, SocketLost(reason))

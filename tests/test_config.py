@@ -50,6 +50,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_REALTIME_URL": "wss://resource.openai.azure.com/openai/v1/realtime/",
         "OPENAI_REALTIME_MODEL": "phone",
         "OPENAI_REALTIME_DIALECT": "AZURE",
+        "OPENAI_REALTIME_AUDIO": "PCM24",
         "TWILIO_ACCOUNT_SID": SID,
         "TWILIO_AUTH_TOKEN": "12345",
         "TWILIO_API_URL": "http://127.0.0.1:9000/",
@@ -72,6 +73,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     changed = {
         "OPENAI_REALTIME_URL": "wss://resource.openai.azure.com/openai/v1/realtime",
         "OPENAI_REALTIME_DIALECT": "azure",
+        "OPENAI_REALTIME_AUDIO": "pcm24",
         "TWILIO_API_URL": "http://127.0.0.1:9000",
         "PUBLIC_URL": "https://example.com/phone",
         "LOG_LEVEL": "debug",

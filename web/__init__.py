@@ -34,18 +34,22 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     error, one line for each problem. Then SystemExit is raised, at which gunicorn ends too.
     """
     from actors import Assistant, AssistantError
+    from actors.transcoder import TranscoderError, load_resampler
     from config import ConfigError, Settings
     from store.database import Database, StoreError
     from store.tokens import StreamTokens
     from web import media
     from web.calls import Calls
+    from wire.audio_format import FORMATS
 
     try:
         settings = settings or Settings.load()
         configure_logging(settings.log_level)
         assistant = Assistant.load(settings.assistant)
+        if FORMATS[settings.openai_realtime_audio].transcoded:
+            load_resampler()
         database = Database(settings.database_url.get_secret_value())
-    except (ConfigError, AssistantError, StoreError) as error:
+    except (ConfigError, AssistantError, StoreError, TranscoderError) as error:
         print(f"Switchboard cannot start:\n{error}", file=sys.stderr, flush=True)
         raise SystemExit(START_FAILED) from None
     tokens = StreamTokens(database, settings.stream_token_ttl)

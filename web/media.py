@@ -16,6 +16,7 @@ from web.security import upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
 from web.voice import shortened
 from wire import twilio
+from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
 from wire.protocol import ProtocolError
@@ -139,6 +140,6 @@ class MediaStream:
             media_socket=self._socket,
             dial_model=lambda: ModelSocket(address, headers),
             dialect=dialect,
-            session=self._assistant.session(),
+            session=self._assistant.session(FORMATS[settings.openai_realtime_audio]),
             greeting=self._assistant.greeting_instructions(),
         )

@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import orjson
 
+from wire.audio_format import PCMU, AudioFormat
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a model session is configured with. The audio format is mu-law both ways and no choice."""
+    """What a model session is configured with."""
 
     instructions: str
     voice: str
@@ -27,6 +29,8 @@ class Session:
     speed: float = 1.0
     """of the voice, 0.25 to 1.5"""
     tools: tuple[Mapping[str, Any], ...] = field(default=())
+    audio: AudioFormat = PCMU
+    """both ways"""
 
     @property
     def interruptible(self) -> bool:
@@ -44,8 +48,6 @@ class Dialect:
     """One way of speaking the protocol."""
 
     name: str
-    ulaw: str
-    """the name of mu-law in this dialect"""
     headers: Callable[[str], tuple[str, ...]]
     """HTTP headers of the upgrade for an API key"""
     describe: Callable[[Session], dict[str, Any]]
@@ -61,8 +63,6 @@ class Dialect:
 
 
 def _ga_session(session: Session) -> dict[str, Any]:
-    # No `rate` beside audio/pcmu: the Realtime schema refuses it and with it the whole update.
-    ulaw = {"type": "audio/pcmu"}
     noise_reduction = session.noise_reduction
     return {
         "type": "realtime",
@@ -70,12 +70,12 @@ def _ga_session(session: Session) -> dict[str, Any]:
         "output_modalities": ["audio"],
         "audio": {
             "input": {
-                "format": ulaw,
+                "format": session.audio.ga,
                 "noise_reduction": {"type": noise_reduction} if noise_reduction else None,
                 "transcription": session.transcription,
                 "turn_detection": session.turn_detection,
             },
-            "output": {"format": ulaw, "voice": session.voice, "speed": session.speed},
+            "output": {"format": session.audio.ga, "voice": session.voice, "speed": session.speed},
         },
         "tools": session.tools,
         "tool_choice": "auto",
@@ -89,8 +89,8 @@ def _beta_session(session: Session) -> dict[str, Any]:
         "modalities": ["audio", "text"],
         "voice": session.voice,
         "speed": session.speed,
-        "input_audio_format": "g711_ulaw",
-        "output_audio_format": "g711_ulaw",
+        "input_audio_format": session.audio.beta,
+        "output_audio_format": session.audio.beta,
         "input_audio_noise_reduction": {"type": noise_reduction} if noise_reduction else None,
         "input_audio_transcription": session.transcription,
         "turn_detection": session.turn_detection,
@@ -99,11 +99,10 @@ def _beta_session(session: Session) -> dict[str, Any]:
     }
 
 
-OPENAI = Dialect("openai", "audio/pcmu", lambda key: (f"Authorization: Bearer {key}",), _ga_session)
-AZURE = Dialect("azure", "audio/pcmu", lambda key: (f"api-key: {key}",), _ga_session)
+OPENAI = Dialect("openai", lambda key: (f"Authorization: Bearer {key}",), _ga_session)
+AZURE = Dialect("azure", lambda key: (f"api-key: {key}",), _ga_session)
 BETA = Dialect(
     "beta",
-    "g711_ulaw",
     lambda key: (f"Authorization: Bearer {key}", "OpenAI-Beta: realtime=v1"),
     _beta_session,
 )

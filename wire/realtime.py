@@ -103,6 +103,8 @@ class ResponseDone:
     reason: str
     """turn_detected, client_cancelled, max_output_tokens, content_filter, or empty"""
     error: "Error | None"
+    audio_tokens: int = 0
+    """what the response's audio is billed as; 0 where the server does not say"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,14 @@ def _response_done(response: dict[str, Any]) -> ResponseDone:
         status=required(response, "status", str),
         reason=str(details.get("reason") or ""),
         error=_error(error) if isinstance(error, dict) else None,
+        audio_tokens=_audio_tokens(response.get("usage")),
     )
+
+
+def _audio_tokens(usage: object) -> int:
+    details = usage.get("output_token_details") if isinstance(usage, dict) else None
+    tokens = details.get("audio_tokens") if isinstance(details, dict) else None
+    return tokens if isinstance(tokens, int) else 0
 
 
 def _session_updated(session: dict[str, Any]) -> SessionUpdated:

@@ -145,14 +145,13 @@ def test_without_a_greeting_the_assistant_still_speaks_first() -> None:
         (realtime.SessionUpdated("audio/pcm", "audio/pcmu"), "input"),
         (realtime.SessionUpdated("audio/pcmu", "audio/pcm"), "output"),
         (realtime.SessionUpdated("audio/pcmu", ""), "output"),
-        (realtime.SessionUpdated("g711_ulaw", "g711_ulaw"), "input"),
     ],
 )
 def test_a_session_in_another_format_ends_the_call(
     model: Model, updated: realtime.SessionUpdated, direction: str
 ) -> None:
     model.handle(realtime.SessionCreated())
-    with pytest.raises(CallError, match=f"session has {direction} format .* instead of mu-law"):
+    with pytest.raises(CallError, match=f"session has {direction} format .* instead of pcmu"):
         model.handle(updated)
     assert [event["type"] for event in model.socket.sent()] == ["session.update"]
     assert model.call.told() == []

@@ -73,7 +73,7 @@ GOLDEN = {
     TRUNCATED: realtime.Other("conversation.item.truncated", orjson.loads(TRUNCATED)),
     ERROR: realtime.Error("invalid_request_error", "invalid_event", "The 'type' field is missing.", "cfg-1"),
     TIMEOUT: realtime.Other("input_audio_buffer.timeout_triggered", orjson.loads(TIMEOUT)),
-    DONE: realtime.ResponseDone("resp_1", "completed", "", None),
+    DONE: realtime.ResponseDone("resp_1", "completed", "", None, audio_tokens=91),
 }
 NAMES = [orjson.loads(frame)["type"] for frame in GOLDEN]
 
