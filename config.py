@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     """The account's primary auth token, which signs its requests. Default: none, and then only this machine
     is served."""
 
+    metrics_token: SecretStr | None = Field(None, min_length=16)
+    """What `GET /metrics` must bring as a bearer token once TWILIO_AUTH_TOKEN is set: a proxy on this machine makes
+    strangers look local. Default: none, and then nobody gets the metrics."""
+
     twilio_api_url: str = "https://api.twilio.com"
     """Where Twilio's REST API is: https, or http on this machine. Default: https://api.twilio.com."""
 

@@ -5,6 +5,7 @@ from actors.call import Answer, CallActor, CallSetup
 from actors.clock import Clock
 from actors.member import CallError, Member, post
 from actors.messages import HangUp, StreamStopped
+from actors.meter import Meter
 from actors.model_socket import ModelSocket
 from actors.twilio import MediaSocket, PhoneReader
 
@@ -19,6 +20,7 @@ __all__ = [
     "HangUp",
     "MediaSocket",
     "Member",
+    "Meter",
     "ModelSocket",
     "PhoneReader",
     "StreamStopped",

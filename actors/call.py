@@ -4,7 +4,7 @@ import enum
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pykka import ActorRef
@@ -15,7 +15,6 @@ from actors.messages import (
     AssistantSaid,
     Attach,
     CallerSaid,
-    CallerSpoke,
     DeadlinePassed,
     DigitPressed,
     Exited,
@@ -24,10 +23,12 @@ from actors.messages import (
     SessionReady,
     StreamStopped,
 )
+from actors.meter import Meter, NoMeter, Outcome
 from actors.model_socket import ModelSocket
 from actors.openai import OpenAIActor
 from actors.twilio import MediaSocket, PhoneReader, TwilioActor
 from wire.dialect import Dialect, Session
+from wire.latency import InterruptionLatency, TurnLatency
 
 SESSION_READY_SECONDS = 8.0
 """From `start` to a configured session. The caller is listening to silence meanwhile."""
@@ -61,6 +62,7 @@ class CallSetup:
     session: Session
     greeting: str | None
     """Instructions for the response with which the assistant speaks first; None leaves it to the session's own."""
+    meter: Meter = field(default_factory=NoMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class CallActor(Member):
         super().__init__(None, setup.call_sid)
         self._setup = setup
         self._clock = clock
+        self._meter = setup.meter
+        self._meter.call_started()
+        self._outcome = Outcome.FAILED
         self._phase = Phase.CONNECTING
         self._started_at = time.monotonic()
         self._phone: ActorRef[TwilioActor] | None = None
@@ -93,16 +98,22 @@ class CallActor(Member):
                 return self._answer()
             case SessionReady():
                 self._talk()
-            case CallerSpoke():
-                pass
+            case TurnLatency():
+                self.log.info("%s", message)
+                self._meter.answered(message)
+            case InterruptionLatency():
+                self.log.info("%s", message)
+                self._meter.silenced(message)
             case CallerSaid(text=text):
                 self.log.debug("caller: %s", text)
             case AssistantSaid(text=text):
                 self.log.debug("assistant: %s", text)
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
-            case StreamStopped(reason=reason) | HangUp(reason=reason):
-                self._hang_up(reason)
+            case StreamStopped(reason=reason):
+                self._hang_up(reason, Outcome.HUNG_UP)
+            case HangUp(reason=reason):
+                self._hang_up(reason, Outcome.ENDED)
             case Exited(member=member, error=error):
                 self._child_exited(member, error)
             case DeadlinePassed(what=what):
@@ -114,7 +125,9 @@ class CallActor(Member):
         if self._phase is not Phase.CONNECTING:
             return None  # hung up already: a drain came first
         setup = self._setup
-        self._phone = TwilioActor.start(self.actor_ref, setup.call_sid, setup.stream_sid, setup.media_socket)
+        self._phone = TwilioActor.start(
+            self.actor_ref, setup.call_sid, setup.stream_sid, setup.media_socket, setup.meter
+        )
         self._model_socket = setup.dial_model()
         self._model = OpenAIActor.start(
             self.actor_ref,
@@ -125,6 +138,7 @@ class CallActor(Member):
             setup.session,
             setup.greeting,
             self._clock,
+            setup.meter,
         )
         post(self._phone, Attach(self._model))
         self._remind(DeadlinePassed.SESSION_READY, SESSION_READY_SECONDS)
@@ -135,9 +149,10 @@ class CallActor(Member):
             self._phase = Phase.TALKING
             self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
 
-    def _hang_up(self, reason: str) -> None:
+    def _hang_up(self, reason: str, outcome: Outcome) -> None:
         if self._phase not in (Phase.CONNECTING, Phase.TALKING):
             return
+        self._outcome = outcome
         self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, reason)
         self._phase = Phase.CLOSING_MODEL
         if self._model is None:
@@ -161,12 +176,12 @@ class CallActor(Member):
     def _child_exited(self, member: ActorRef[Any], error: Exception | None) -> None:
         if member == self._model:
             self._model = None
-            self._hang_up(f"model failed: {error}")
+            self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED)
             if self._phase is Phase.CLOSING_MODEL:
                 self._close_phone()
         elif member == self._phone:
             self._phone = None
-            self._hang_up(f"phone failed: {error}")
+            self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED)
             if self._phase is Phase.CLOSING_PHONE:
                 self._finish()
 
@@ -174,7 +189,7 @@ class CallActor(Member):
         match what, self._phase:
             case DeadlinePassed.SESSION_READY, Phase.CONNECTING:
                 self.log.warning("model session was not ready within %.0f s", SESSION_READY_SECONDS)
-                self._hang_up("model session not ready")
+                self._hang_up("model session not ready", Outcome.NOT_READY)
             case DeadlinePassed.MODEL_CLOSED, Phase.CLOSING_MODEL:
                 self._abort_model()
                 self._close_phone()
@@ -197,4 +212,5 @@ class CallActor(Member):
                 if child is not None:
                     child.stop(block=False)
             self._setup.media_socket.abort()
+        self._meter.call_ended(self._outcome)
         self._ended.set()

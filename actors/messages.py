@@ -4,11 +4,12 @@ Facts are nouns or past tense, orders are imperative. Messages in the audio lane
 and may be dropped when a peer stalls; all others are control: they overtake audio and are never dropped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pykka import ActorRef
 
+from wire.latency import SpeechEdge
 from wire.playback import Heard, Part
 
 
@@ -25,6 +26,8 @@ class CallerAudio(Audio):
 
     payload: str
     """base64 of mu-law, as Twilio sent it"""
+    arrived_at: float = field(default=0.0, compare=False)
+    """seconds of the monotonic clock: when the reader had it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class AssistantAudio(Audio):
     part: Part
     payload: str
     """base64 of mu-law, as the model sent it"""
+    received_at: float = field(default=0.0, compare=False)
+    """seconds of the monotonic clock: when the reader had it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Interrupt:
 
     dead_responses: frozenset[str]
     """whose audio, wherever it still is on its way, must not be heard any more"""
+    caller: SpeechEdge | None = field(default=None, compare=False)
+    """the beginning of the speech that interrupts"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +97,6 @@ class SocketLost:
 @dataclass(frozen=True, slots=True)
 class SessionReady:
     """OpenAIActor → CallActor: the session is configured, verified, and takes the caller's audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallerSpoke:
-    """OpenAIActor → CallActor: the caller began to speak."""
-
-    item_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The model's reader: connects, then reads and tells until the socket ends."""
 
+import time
 from typing import Any
 
 from pykka import ActorRef
@@ -9,7 +10,7 @@ from actors.messages import AssistantAudio, AssistantAudioDone, SocketLost
 from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import AssistantTranscoder
 from wire import realtime
-from wire.audio_format import suspicious
+from wire.audio_format import UlawAudio, suspicious
 from wire.dialect import Session
 from wire.g711 import BYTES_PER_MS
 from wire.playback import Part
@@ -62,9 +63,8 @@ class ModelReader:
                 self._play(event)
             case realtime.AudioDone():
                 part = Part(event.item_id, event.content_index)
-                rest = self._transcoder.finish(part) if self._transcoder else None
-                if rest is not None:
-                    post(self._phone, AssistantAudio(rest.duration_ms, event.response_id, part, rest.payload))
+                if self._transcoder and (rest := self._transcoder.finish(part)):
+                    self._post_audio(event.response_id, part, rest)
                 post(self._phone, AssistantAudioDone(0.0, part))
             case realtime.Other():
                 pass  # nothing that a telephone call needs
@@ -79,9 +79,13 @@ class ModelReader:
         received = self._received.get(delta.response_id, 0)
         self._received[delta.response_id] = received + round(delta.duration_ms * BYTES_PER_MS)
         if self._transcoder is None:
-            post(self._phone, AssistantAudio(delta.duration_ms, delta.response_id, part, delta.payload))
+            self._post_audio(delta.response_id, part, UlawAudio(delta.payload, delta.duration_ms))
         elif audio := self._transcoder.transcode(part, delta.payload):
-            post(self._phone, AssistantAudio(audio.duration_ms, delta.response_id, part, audio.payload))
+            self._post_audio(delta.response_id, part, audio)
+
+    def _post_audio(self, response_id: str, part: Part, audio: UlawAudio) -> None:
+        message = AssistantAudio(audio.duration_ms, response_id, part, audio.payload, time.monotonic())
+        post(self._phone, message)
 
     def _check_length(self, done: realtime.ResponseDone) -> None:
         received = self._received.pop(done.response_id, 0)

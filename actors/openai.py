@@ -13,18 +13,19 @@ from actors.messages import (
     AssistantSaid,
     CallerAudio,
     CallerSaid,
-    CallerSpoke,
     CutOff,
     DeadlinePassed,
     Interrupt,
     SessionReady,
     SocketLost,
 )
+from actors.meter import Meter, NoMeter
 from actors.model_reader import ModelReader
 from actors.model_socket import ModelSocket
 from actors.transcoder import CallerTranscoder
 from wire import errors, realtime
 from wire.dialect import Dialect, Session
+from wire.latency import CallerTurns, Onset
 from wire.playback import Heard
 from wire.turns import Ask, Command, GiveUp, Remind, Turns
 
@@ -47,10 +48,14 @@ class OpenAIActor(Member):
         session: Session,
         greeting: str | None,
         clock: Clock,
+        meter: Meter | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent, call_sid)
         self._clock = clock
+        self._meter = meter or NoMeter()
+        detection = session.turn_detection
+        self._caller = CallerTurns(detection.get("prefix_padding_ms"), detection.get("silence_duration_ms"))
         self._now = now
         self._transcoder = CallerTranscoder() if session.audio.transcoded else None
         self._turns = Turns(server_answers=session.answers_turns)
@@ -70,18 +75,23 @@ class OpenAIActor(Member):
 
     def handle(self, message: Any) -> Any:
         match message:
-            case CallerAudio(payload=payload):
+            case CallerAudio(payload=payload, duration_ms=duration_ms, arrived_at=arrived_at):
+                self._caller.appended(duration_ms, arrived_at)
                 if self._transcoder is not None:
                     payload = self._transcoder.transcode(payload)
                 if payload:
                     self._socket.send(realtime.append_audio(payload))
             case realtime.SpeechStarted():
-                self._interrupt(message.item_id)
+                self._interrupt(message)
+            case Onset():
+                if latency := self._caller.heard(message):
+                    post(self.parent, latency)
             case CutOff(heard=heard):
                 self._forget_unheard(heard)
             case realtime.ResponseCreated(response_id=response_id):
                 self._active_responses.add(response_id)
                 self._responses_since_interruption.add(response_id)
+                self._caller.response_created(response_id)
                 self._carry_out(self._turns.response_created(response_id, self._now()))
             case realtime.ResponseDone():
                 self._response_done(message)
@@ -100,6 +110,7 @@ class OpenAIActor(Member):
             case SocketLost(reason=reason):
                 raise CallError(reason)
             case realtime.SpeechStopped():
+                self._caller.speech_stopped(message.audio_end_ms, self._now())
                 self._carry_out(self._turns.speech_stopped(self._now()))
             case DeadlinePassed():
                 self._carry_out(self._turns.due(self._now()))
@@ -116,6 +127,7 @@ class OpenAIActor(Member):
             self._reader.join(READER_END_SECONDS)
         if dropped := self.mailbox.dropped_ms:
             self.log.warning("%.0f ms of the caller's audio were dropped: the model was slow", dropped)
+            self._meter.audio_dropped("caller", dropped)
 
     def _session_updated(self, updated: realtime.SessionUpdated) -> None:
         if self._ready:
@@ -132,14 +144,14 @@ class OpenAIActor(Member):
         self.mailbox.release_audio()
         post(self.parent, SessionReady())
 
-    def _interrupt(self, item_id: str) -> None:
-        post(self.parent, CallerSpoke(item_id))
+    def _interrupt(self, started: realtime.SpeechStarted) -> None:
+        caller = self._caller.speech_started(started.audio_start_ms, self._now())
         self._carry_out(self._turns.speech_started(self._now()))
         if not self._session.interruptible:
             return
         # A response that the server has not finished may still send audio; one that it has may still be on its way.
         dead = frozenset(self._responses_since_interruption | self._active_responses)
-        post(self._phone, Interrupt(dead))
+        post(self._phone, Interrupt(dead, caller))
         self._responses_since_interruption.clear()
 
     def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
@@ -156,6 +168,8 @@ class OpenAIActor(Member):
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
+        self._caller.response_done(done.response_id, followed=done.status == "failed")
+        self._meter.response_done(done.status)
         if done.status == "failed":
             self.log.warning("response failed: %s", done.error)
         self._carry_out(

@@ -18,8 +18,10 @@ from actors.messages import (
     MarkEchoed,
     StreamStopped,
 )
+from actors.meter import Meter, NoMeter
 from wire import twilio
 from wire.continuity import Continuity
+from wire.latency import AssistantVoice, SpeechEdge
 from wire.playback import Heard, Ledger, Part
 from wire.protocol import ProtocolError
 
@@ -52,13 +54,16 @@ class TwilioActor(Member):
         call_sid: str,
         stream_sid: str,
         socket: MediaSocket,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent, call_sid)
+        self._meter = meter or NoMeter()
         self._socket = socket
         self._encoder = twilio.StreamEncoder(stream_sid)
         self._clock = clock
         self._ledger = Ledger()
+        self._voice = AssistantVoice()
         self._model: ActorRef[Any] | None = None
         self._dead_responses: frozenset[str] = frozenset()
         self._cut_off_items: set[str] = set()
@@ -71,9 +76,9 @@ class TwilioActor(Member):
             case AssistantAudioDone(part=part):
                 self._ledger.finish(part)
             case MarkEchoed(name=name):
-                self._ledger.confirm(name, self._clock())
-            case Interrupt(dead_responses=dead_responses):
-                self._interrupt(dead_responses)
+                self._confirm(name)
+            case Interrupt(dead_responses=dead_responses, caller=caller):
+                self._interrupt(dead_responses, caller)
             case Attach(model=model):
                 self._model = model
             case _:
@@ -84,6 +89,7 @@ class TwilioActor(Member):
             self.log.warning(
                 "%.0f ms of the assistant's audio were dropped: the media socket was slow", dropped
             )
+            self._meter.audio_dropped("assistant", dropped)
         self._socket.close(1000, "call ended")
 
     def _play(self, audio: AssistantAudio) -> None:
@@ -93,10 +99,21 @@ class TwilioActor(Member):
         mark = self._ledger.queue(audio.part, audio.duration_ms, self._clock())
         self._send(self._encoder.media(audio.payload))
         self._send(self._encoder.mark(mark))
+        self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
 
-    def _interrupt(self, dead_responses: frozenset[str]) -> None:
+    def _confirm(self, mark: str) -> None:
+        now = self._clock()
+        if self._ledger.confirm(mark, now):
+            if onset := self._voice.played(mark, now, self._ledger.round_trip_ms or 0.0):
+                post(self._model, onset)
+        elif latency := self._voice.discarded(mark, now, self._ledger.round_trip_ms):
+            post(self.parent, latency)
+
+    def _interrupt(self, dead_responses: frozenset[str], caller: SpeechEdge | None) -> None:
         if self._ledger.pending:
             self._send(self._encoder.clear())
+            self._voice.cleared(caller, self._clock())
+            self._meter.interrupted()
         cut_off = self._ledger.interrupt(self._clock())
         self._dead_responses |= dead_responses
         self._cut_off_items.update(heard.part.item_id for heard in cut_off)
@@ -141,9 +158,10 @@ class PhoneReader:
         """Take one frame. Raises ProtocolError if it is not a message of this stream."""
         match twilio.parse(text, self._stream_sid):
             case twilio.Media(payload=payload, duration_ms=duration_ms, timestamp_ms=timestamp_ms):
+                now = time.monotonic()
                 for lost in self._continuity.before(timestamp_ms, duration_ms):
-                    post(self.model, CallerAudio(lost.duration_ms, lost.payload))
-                post(self.model, CallerAudio(duration_ms, payload))
+                    post(self.model, CallerAudio(lost.duration_ms, lost.payload, now - duration_ms / 1000))
+                post(self.model, CallerAudio(duration_ms, payload, now))
             case twilio.Mark(name=name):
                 post(self._phone, MarkEchoed(name))
             case twilio.Dtmf(digit=digit):

@@ -38,8 +38,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from config import ConfigError, Settings
     from store.database import Database, StoreError
     from store.tokens import StreamTokens
-    from web import media
+    from web import media, security
     from web.calls import Calls
+    from web.metrics import Metrics, MetricsError
     from wire.audio_format import FORMATS
 
     try:
@@ -49,13 +50,15 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         if FORMATS[settings.openai_realtime_audio].transcoded:
             load_resampler()
         database = Database(settings.database_url.get_secret_value())
-    except (ConfigError, AssistantError, StoreError, TranscoderError) as error:
+    except (ConfigError, AssistantError, StoreError, TranscoderError, MetricsError) as error:
         print(f"Switchboard cannot start:\n{error}", file=sys.stderr, flush=True)
         raise SystemExit(START_FAILED) from None
     tokens = StreamTokens(database, settings.stream_token_ttl)
+    metrics = Metrics()
     calls = Calls(settings.threads)
     app = http_app(settings, tokens, assistant)
-    media.register(app, settings, tokens, assistant, calls)
+    media.register(app, settings, tokens, assistant, calls, metrics)
+    app.add_url_rule("/metrics", view_func=security.operator(lambda: metrics.page()), endpoint="metrics")
     app.extensions[DATABASE] = database
     app.extensions[CALLS] = calls
     return app

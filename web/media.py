@@ -7,7 +7,7 @@ from flask import Flask
 from flask_sock import Sock
 from simple_websocket import Server
 
-from actors import Assistant, CallSetup, ModelSocket, StreamStopped, post
+from actors import Assistant, CallSetup, Meter, ModelSocket, StreamStopped, post
 from config import STREAM_PATH, Settings
 from store.database import StoreError
 from store.tokens import StreamTokens, TokenRefused
@@ -38,7 +38,12 @@ class RefusedStream(Exception):  # noqa: N818  # an answer to a stranger, not an
 
 
 def register(
-    app: Flask, settings: Settings, tokens: StreamTokens, assistant: Assistant, calls: Calls
+    app: Flask,
+    settings: Settings,
+    tokens: StreamTokens,
+    assistant: Assistant,
+    calls: Calls,
+    meter: Meter,
 ) -> None:
     """Add the route to the app."""
     app.wsgi_app = own_upgraded_sockets(app.wsgi_app)  # type: ignore[method-assign, assignment]
@@ -49,7 +54,7 @@ def register(
     @upgrade
     def media_stream(websocket: Server) -> None:
         # The request context lives as long as the call; nothing below touches it.
-        MediaStream(PhoneSocket(websocket), settings, tokens, assistant, calls).run()
+        MediaStream(PhoneSocket(websocket), settings, tokens, assistant, calls, meter).run()
 
 
 class MediaStream:
@@ -62,12 +67,14 @@ class MediaStream:
         tokens: StreamTokens,
         assistant: Assistant,
         calls: Calls,
+        meter: Meter,
     ) -> None:
         self._socket = socket
         self._settings = settings
         self._tokens = tokens
         self._assistant = assistant
         self._calls = calls
+        self._meter = meter
         self._call: LiveCall | None = None
         self._receive: Callable[[str | bytes], None] = self._expect_connected
         self._name = "media stream"
@@ -142,4 +149,5 @@ class MediaStream:
             dialect=dialect,
             session=self._assistant.session(FORMATS[settings.openai_realtime_audio]),
             greeting=self._assistant.greeting_instructions(),
+            meter=self._meter,
         )

@@ -5,6 +5,7 @@ requested; what a request says about its own host or about proxies plays no part
 is served, and nothing that came through a proxy or a tunnel.
 """
 
+import hmac
 import logging
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask, abort, current_app, request
+from pydantic import SecretStr
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import Settings, is_loopback
@@ -49,6 +51,7 @@ class Policy(Enum):
     PUBLIC = "public"
     WEBHOOK = "webhook"
     UPGRADE = "upgrade"
+    OPERATOR = "operator"
 
 
 def public(view: View) -> View:
@@ -64,6 +67,11 @@ def webhook(view: View) -> View:
 def upgrade(view: View) -> View:
     """Declares a websocket route that only Twilio opens. Goes below Flask-Sock's own decorator."""
     return _declared(view, Policy.UPGRADE)
+
+
+def operator(view: View) -> View:
+    """Declares a route for whoever runs the server: this machine, or with Twilio's token set, METRICS_TOKEN."""
+    return _declared(view, Policy.OPERATOR)
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -85,6 +93,8 @@ def register(app: Flask, settings: Settings) -> None:
         token, public_url = settings.twilio_auth_token, settings.public_url
         if token is None or public_url is None:
             _check_local()
+        elif policy is Policy.OPERATOR:
+            _check_operator(settings.metrics_token)
         elif policy is Policy.UPGRADE:
             _check_upgrade(token.get_secret_value(), public_url)
         else:
@@ -132,6 +142,14 @@ def _check_upgrade(auth_token: str, public_url: str) -> None:
         _refuse("an upgrade has a query, which Twilio never sends", upgrade_urls(url))
     if not valid_upgrade(auth_token, url, signature):
         _refuse(_why(signature), upgrade_urls(url))
+
+
+def _check_operator(token: SecretStr | None) -> None:
+    if token is None:
+        _refuse("METRICS_TOKEN is not set, so nobody may read this")
+    offered = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(offered.encode(), f"Bearer {token.get_secret_value()}".encode()):
+        _refuse("its bearer token is not METRICS_TOKEN")
 
 
 def _check_local() -> None:

@@ -20,6 +20,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from config import Settings
 from web import CALLS, create_app
 from web.calls import Calls
+from web.metrics import MetricsDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._load_settings = load_settings
         self._settings = load_settings()
         self._ready = ready
+        self._metrics = MetricsDirectory()
         self._loaded = False
         super().__init__()
 
@@ -82,6 +84,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "when_ready": self._when_ready,
             "post_worker_init": drain_on_exit,
             "loglevel": settings.log_level,
+            **self._metrics.gunicorn_settings(),
         }.items():
             self.cfg.set(name, value)
 

@@ -1,0 +1,73 @@
+"""What a call reports about itself, for whoever counts: Prometheus in the web layer, nobody by default."""
+
+from enum import Enum
+from typing import Literal, Protocol
+
+from wire.latency import InterruptionLatency, TurnLatency
+
+Speaker = Literal["caller", "assistant"]
+
+
+class Outcome(Enum):
+    """How a call ended."""
+
+    HUNG_UP = "hung_up"
+    """The media stream stopped: the caller hung up, or Twilio took the call elsewhere."""
+    ENDED = "ended"
+    """We ended it, as asked to: a drain, a goodbye."""
+    NOT_READY = "not_ready"
+    """The model session was not ready in time."""
+    MODEL_FAILED = "model_failed"
+    PHONE_FAILED = "phone_failed"
+    FAILED = "failed"
+    """The call's own actor failed."""
+
+
+class Meter(Protocol):
+    """Takes what is worth counting. Any thread calls it, also on the audio path: it neither blocks nor raises."""
+
+    def call_started(self) -> None:
+        """A call is live from now on."""
+
+    def call_ended(self, outcome: Outcome) -> None:
+        """A call that was started is not live any more; once for each."""
+
+    def answered(self, latency: TurnLatency) -> None:
+        """The caller heard an answer begin."""
+
+    def interrupted(self) -> None:
+        """Clear was written because the caller spoke."""
+
+    def silenced(self, latency: InterruptionLatency) -> None:
+        """The silence after an interruption was confirmed."""
+
+    def response_done(self, status: str) -> None:
+        """The model ended a response; `status` is that of the event."""
+
+    def audio_dropped(self, speaker: Speaker, duration_ms: float) -> None:
+        """So much of what this side said was thrown away, because the other side's socket was slow."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def call_started(self) -> None:
+        pass
+
+    def call_ended(self, outcome: Outcome) -> None:
+        pass
+
+    def answered(self, latency: TurnLatency) -> None:
+        pass
+
+    def interrupted(self) -> None:
+        pass
+
+    def silenced(self, latency: InterruptionLatency) -> None:
+        pass
+
+    def response_done(self, status: str) -> None:
+        pass
+
+    def audio_dropped(self, speaker: Speaker, duration_ms: float) -> None:
+        pass

@@ -1,0 +1,58 @@
+"""What the caller would have noticed, as numbers for the operator, held against the simulated phone's own."""
+
+import http.client
+import re
+from pathlib import Path
+
+import pytest
+
+from simulator.script import ScriptedReply, silence, tone
+from simulator.server_process import ServerProcess
+from tests.end_to_end.stage import PATIENCE, Stage, finished, server_settings
+
+TOKEN = "metrics-token-of-this-test"
+
+
+def metrics(server: ServerProcess, token: str = TOKEN) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
+    try:
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def value(page: str, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
+    assert found is not None, f"{name} is not in:\n{page}"
+    return float(found[1])
+
+
+def test_the_two_latencies_of_a_turn_are_those_that_the_caller_noticed(stage: Stage, tmp_path: Path) -> None:
+    stage.script.answers = [ScriptedReply("a long answer", audio=tone(6000))]
+    settings = server_settings(stage.model, tmp_path) | {"METRICS_TOKEN": TOKEN}
+    with ServerProcess(settings, tmp_path) as server:
+        running = Stage(server, stage.model, stage.script)
+        with running.call(latency_ms=50) as (phone, _):
+            phone.say(tone(400)).wait(PATIENCE)
+            phone.await_assistant(PATIENCE)
+            phone.say(silence(1000) + tone(300)).wait(PATIENCE)
+            phone.await_silence(900, PATIENCE)
+            phone.hang_up()
+            result = finished(phone)
+        running.await_log(f"{phone.call_sid}: ending")
+        status, page = metrics(server)
+        assert status == 200
+        assert metrics(server, "somebody else's guess")[0] == 403
+    first, second = result.turns()
+    answers = [turn.response_ms for turn in (first, second) if turn.response_ms is not None]
+    assert value(page, "switchboard_answer_seconds_count") == len(answers) == 2
+    assert value(page, "switchboard_answer_seconds_sum") == pytest.approx(sum(answers) / 1000, abs=0.08)
+    assert second.silence_ms is not None
+    assert value(page, "switchboard_interruption_silence_seconds_count") == 1
+    assert value(page, "switchboard_interruption_silence_seconds_sum") == pytest.approx(
+        second.silence_ms / 1000, abs=0.05
+    )
+    assert value(page, "switchboard_live_calls") == 0
+    assert value(page, 'switchboard_calls_total{outcome="hung_up"}') == 1

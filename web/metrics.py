@@ -1,0 +1,188 @@
+"""/metrics for Prometheus: what calls report about themselves, added up over all workers.
+
+With several workers each keeps its numbers in files of one shared directory, and whichever answers the scrape reads
+them all. prometheus-client decides between that and plain memory when it is first imported, by the variable
+PROMETHEUS_MULTIPROC_DIR; so nothing here imports it before a `Metrics` is made, in the worker. Source:
+prometheus-client's documentation, "Multiprocess Mode (E.g. Gunicorn)".
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors.meter import Outcome, Speaker
+from wire.latency import InterruptionLatency, TurnLatency
+
+if TYPE_CHECKING:
+    from flask import Response
+
+logger = logging.getLogger(__name__)
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+ANSWER_SECONDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
+"""Buckets: people answer each other within 0.3 to 0.5 s, and speak again when nothing comes for 0.8."""
+SILENCE_SECONDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0)
+PART_SECONDS = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0,
+)  # fmt: skip
+"""Buckets that suit both our own part, below 5 ms, and the model's."""
+
+RESPONSE_STATUSES = ("completed", "cancelled", "failed", "incomplete")
+OTHER_STATUS = "other"
+"""A label takes no word that a server makes up: each would be a time series of its own."""
+
+
+class MetricsError(Exception):
+    """The metrics' files cannot be written. The text says which and the fix."""
+
+
+class Metrics:
+    """Counts in this process; `page` shows the sum over all. Implements `actors.meter.Meter`. Any thread."""
+
+    def __init__(self) -> None:
+        """Raises MetricsError if PROMETHEUS_MULTIPROC_DIR was set by hand and cannot be used."""
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # files know none: both modes show the same
+        self._registry = CollectorRegistry()
+        own = CollectorRegistry()
+        try:
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        except ValueError:  # there is no shared directory: this process is all there is
+            own = self._registry
+
+        def histogram(name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"switchboard_{name}", help_text, labels, buckets=buckets, registry=own)
+
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"switchboard_{name}", help_text, labels, registry=own)
+
+        try:
+            self._answer = histogram(
+                "answer_seconds",
+                "From the end of the caller's speech to the first audible audio of the answer.",
+                ANSWER_SECONDS,
+            )
+            self._answer_part = histogram(
+                "answer_part_seconds", "The parts of switchboard_answer_seconds.", PART_SECONDS, "part"
+            )
+            self._silence = histogram(
+                "interruption_silence_seconds",
+                "From the start of the caller's speech to the confirmed silence of the assistant.",
+                SILENCE_SECONDS,
+            )
+            self._silence_part = histogram(
+                "interruption_silence_part_seconds",
+                "The parts of switchboard_interruption_silence_seconds.",
+                PART_SECONDS,
+                "part",
+            )
+            self._interruptions = counter("interruptions", "Answers that the caller cut off.")
+            self._calls = counter("calls", "Calls that have ended.", "outcome")
+            self._responses = counter("responses", "The model's responses that have ended.", "status")
+            self._dropped = counter(
+                "audio_dropped_seconds", "Audio thrown away because the other side was slow.", "speaker"
+            )
+            self._live = Gauge(
+                "switchboard_live_calls", "Calls going on.", registry=own, multiprocess_mode="livesum"
+            )
+            self._show_zeros()
+        except OSError as error:
+            raise MetricsError(
+                f"{DIRECTORY_VARIABLE}: {error.filename or 'its files'} cannot be written: {error.strerror}; "
+                "unset it, or let it name an empty directory that this user may write"
+            ) from None
+
+    def _show_zeros(self) -> None:
+        """A series that only begins with its first event has no rate at that event."""
+        for outcome in Outcome:
+            self._calls.labels(outcome.value)
+        for status in (*RESPONSE_STATUSES, OTHER_STATUS):
+            self._responses.labels(status)
+        for speaker in ("caller", "assistant"):
+            self._dropped.labels(speaker)
+
+    def call_started(self) -> None:
+        """A call is live from now on."""
+        self._live.inc()
+
+    def call_ended(self, outcome: Outcome) -> None:
+        """A call is not live any more."""
+        self._live.dec()
+        self._calls.labels(outcome.value).inc()
+
+    def answered(self, latency: TurnLatency) -> None:
+        """The caller heard an answer begin. Of what is not known, nothing is counted."""
+        _observe(self._answer, latency.answer_ms)
+        for part in ("vad", "model", "us", "twilio"):
+            _observe(self._answer_part.labels(part), getattr(latency, f"{part}_ms"))
+
+    def interrupted(self) -> None:
+        """Clear was written because the caller spoke."""
+        self._interruptions.inc()
+
+    def silenced(self, latency: InterruptionLatency) -> None:
+        """The silence after an interruption was confirmed."""
+        _observe(self._silence, latency.silence_ms)
+        for part in ("vad", "us", "twilio"):
+            _observe(self._silence_part.labels(part), getattr(latency, f"{part}_ms"))
+
+    def response_done(self, status: str) -> None:
+        """The model ended a response."""
+        self._responses.labels(status if status in RESPONSE_STATUSES else OTHER_STATUS).inc()
+
+    def audio_dropped(self, speaker: Speaker, duration_ms: float) -> None:
+        """Audio was thrown away."""
+        self._dropped.labels(speaker).inc(duration_ms / 1000)
+
+    def page(self) -> "Response":
+        """The answer to a scrape, in the format that the current request accepts. Runs in a WSGI thread."""
+        from flask import Response, request
+        from prometheus_client.exposition import choose_encoder
+
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(self._registry), content_type=content_type)
+
+
+def _observe(histogram: Any, ms: float | None) -> None:
+    if ms is not None:
+        histogram.observe(ms / 1000)
+
+
+class MetricsDirectory:
+    """Where the workers of one run of the server keep their numbers. Made in gunicorn's master, before it forks.
+
+    It is new for every run, so that nothing of an earlier one is counted, and is removed when the master ends. It is
+    made where TMPDIR says; a killed master leaves it there.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="switchboard-metrics-"))
+        self._owner = os.getpid()
+        # Not gunicorn's on_exit, which does not run when the port is taken.
+        atexit.register(self.remove)
+
+    def gunicorn_settings(self) -> dict[str, Any]:
+        """What to add to gunicorn's settings. `raw_env` is in effect before the application is loaded."""
+        return {"raw_env": [f"{DIRECTORY_VARIABLE}={self.path}"], "child_exit": self.worker_ended}
+
+    def worker_ended(self, _server: object, worker: Any) -> None:
+        """gunicorn's `child_exit`, in the master: a dead worker has no live calls. What it counted stays."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        try:
+            mark_process_dead(worker.pid, str(self.path))  # type: ignore[no-untyped-call]
+        except OSError as error:  # it would end the master
+            logger.warning("the live calls of dead worker %d stay in the metrics: %s", worker.pid, error)
+
+    def remove(self) -> None:
+        """Delete it, if this is the process that made it: workers inherit the atexit handler."""
+        if os.getpid() == self._owner:
+            atexit.unregister(self.remove)
+            shutil.rmtree(self.path, ignore_errors=True)
