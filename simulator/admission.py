@@ -11,6 +11,9 @@ from websockets.http11 import Request
 
 from simulator.refusal import RefusalError
 
+INVALID_KEY = "sk-invalid"
+"""Any other key is good. This one is for trying what a client does when its key is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
@@ -31,7 +34,7 @@ def admit(request: Request) -> str | TurnedAway:
         message = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
         return TurnedAway(RefusalError("beta_api_shape_disabled", message), 4000)
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
+    if scheme.lower() != "bearer" or key.strip() in ("", INVALID_KEY):
         message = "Incorrect API key provided. Send the header 'Authorization: Bearer <key>'."
         return TurnedAway(RefusalError("invalid_api_key", message), 3000)
     query = parse_qs(urlsplit(request.path).query)

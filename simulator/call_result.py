@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from simulator.line import Utterance
-from simulator.phone_events import ClosedBy, EndReason, PhoneEvent, ProtocolError
+from simulator.phone_events import EndReason, PhoneEvent, ProtocolError
 from simulator.playout import ClearRecord, MarkRecord, MediaRecord
 from wire.g711 import BYTES_PER_MS
 
@@ -24,16 +24,11 @@ class StreamRecord:
     """Sample time of the end of the handshake."""
     closed: int | None = None
     close_code: int | None = None
-    closed_by: ClosedBy | None = None
     frames_sent: int = 0
     """Media messages sent, 20 ms each."""
     media: list[MediaRecord] = field(default_factory=list)
     marks: list[MarkRecord] = field(default_factory=list)
     clears: list[ClearRecord] = field(default_factory=list)
-
-    @property
-    def bytes_played(self) -> int:
-        return sum(media.played for media in self.media)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Source: openai-realtime.md 3 and 4. An update changes the fields that are presen
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 from simulator.refusal import RefusalError
@@ -14,6 +15,15 @@ _DEFAULT_INSTRUCTIONS = "You are a helpful assistant on the telephone. Answer in
 _REASONING_MODEL = re.compile(r"gpt-realtime-2(\.\d+)?(-mini)?$")
 _SEMANTIC_SILENCE_MS = {"high": 400, "medium": 800, "auto": 800, "low": 1600}
 """Our own: how long the detector waits in semantic_vad. The real one waits 2, 4 or 8 s at most."""
+
+_LANGUAGE_MODELS = ("gpt-transcribe", "gpt-live-transcribe")
+_FITS: dict[str, Callable[[str], bool]] = {
+    "languages": lambda model: model in _LANGUAGE_MODELS,
+    "keywords": lambda model: model in _LANGUAGE_MODELS,
+    "prompt": lambda model: model not in ("gpt-realtime-whisper", "gpt-4o-transcribe-diarize"),
+    "delay": lambda model: model == "gpt-realtime-whisper",
+}
+"""Which transcription models take a field that not all of them take (openai-realtime.md 3.3)."""
 
 _SERVER_VAD = {
     "type": "server_vad",
@@ -76,6 +86,7 @@ class Configuration:
         audio_in = changes.get("audio", {}).get("input", {})
         audio_out = changes.get("audio", {}).get("output", {})
         self._refuse_what_is_fixed(changes, audio_out, has_spoken)
+        _refuse_what_does_not_fit(audio_in.get("transcription") or {})
         session = self._session
         session.update({name: value for name, value in changes.items() if name != "audio"})
         session["audio"]["input"].update(
@@ -95,7 +106,8 @@ class Configuration:
                 f"The model of a session cannot be changed: it is '{session['model']}'.",
                 "session.model",
             )
-        if has_spoken and audio_out.get("voice", self.voice) != self.voice:
+        # The real server refuses the field, not the change: an update that repeats the voice is refused too.
+        if has_spoken and "voice" in audio_out:
             raise RefusalError(
                 "cannot_update_voice",
                 "Cannot update a conversation's voice if assistant audio is present.",
@@ -172,3 +184,13 @@ class Configuration:
     def __getitem__(self, name: str) -> Any:
         """Return a top-level field of the session object."""
         return self._session[name]
+
+
+def _refuse_what_does_not_fit(transcription: dict[str, Any]) -> None:
+    for name, fits in _FITS.items():
+        if name in transcription and not fits(transcription["model"]):
+            raise RefusalError(
+                "invalid_value",
+                f"'{name}' is not supported by the transcription model '{transcription['model']}'.",
+                f"session.audio.input.transcription.{name}",
+            )

@@ -94,14 +94,21 @@ from the session's reader thread, server events from its writer thread as they a
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How speech is sent: `pace` times as fast as it plays, `delta_ms` of it in a delta."""
+    """How speech is sent: `pace` times as fast as it plays, `delta_ms` of it in a delta.
+
+    Of a response that is cancelled while it is spoken, up to `late_deltas` more deltas are sent before its
+    `response.done`, so after `speech_started` (openai-realtime.md 7, protocol-gotchas 11).
+    """
 
     pace: float = 8.0
     delta_ms: int = 200
+    late_deltas: int = 1
 
     def __post_init__(self) -> None:
         if self.pace <= 0 or self.delta_ms <= 0:
             raise ValueError(f"pace and delta_ms are above 0, not {self.pace} and {self.delta_ms}")
+        if self.late_deltas < 0:
+            raise ValueError(f"late_deltas is 0 or more, not {self.late_deltas}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Document:
 
     body: bytes
     url: str
+    content_type: str = "text/xml"
 
 
 class Exchange:
@@ -101,7 +102,7 @@ class Exchange:
             )
         answer = self._requester.request(method, url, self._fields | {"CallStatus": status})
         self._emit(WebhookAnswered(self._at(), url, answer.status, answer.body.decode(errors="replace")))
-        return Document(answer.body, url)
+        return Document(answer.body, url, answer.content_type)
 
     def run(self, document: Document) -> EndReason:
         """Follow `document`, and what it leads to, until the call ends. Returns why."""
@@ -162,6 +163,7 @@ class Exchange:
 
     def _follow(self, document: Document) -> Document | EndReason:
         try:
+            twiml.check_type(document.content_type)
             verbs = twiml.parse(document.body)
         except twiml.TwimlError as problem:
             self._report(problem.code, f"{document.url}: {problem}")

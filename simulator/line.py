@@ -62,10 +62,6 @@ class Utterance:
         return self._time(len(self.audio)) if self._over.is_set() and not self.cut else None
 
     @property
-    def speech_started(self) -> float | None:
-        return self._time(self.speech[0])
-
-    @property
     def speech_ended(self) -> float | None:
         return self._time(self.speech[1])
 

@@ -70,6 +70,10 @@ class Outbox:
                     self._connection.send(message)
         except ConnectionClosed:
             logger.debug("%s: the client has gone", self._thread.name)
+        except Exception:
+            # Without its writer the session would go on and never say a word again.
+            logger.exception("%s failed; its connection is closed", self._thread.name)
+            self._connection.close(1011, "internal error")
 
     def _await_room(self) -> None:
         # The library reads nothing while a send blocks, because one lock guards both. A socket that has room takes

@@ -171,10 +171,16 @@ class Phone:
         exchange = self._require(self._exchange)
         self._await(lambda: len(exchange.streams) >= number, timeout, f"media stream {number} was not opened")
 
-    def await_assistant(self, timeout: float) -> None:
-        """Block until something audible is heard from now on."""
-        line, now = self._require(self._line), self._clock()
-        self._await(lambda: line.last_audible > now, timeout, "the assistant was not heard")
+    def await_assistant(self, timeout: float, since: float | None = None) -> None:
+        """Block until something audible is heard later than `since`, seconds of `time.monotonic()`; by default
+        from now on.
+        """
+        moment = time.monotonic() if since is None else since
+        self._await(lambda: self.heard_since(moment), timeout, "the assistant was not heard")
+
+    def heard_since(self, moment: float) -> bool:
+        """Whether anything audible was heard later than `moment`, seconds of `time.monotonic()`."""
+        return self._require(self._line).last_audible > round((moment - self._origin) * SAMPLE_RATE)
 
     def await_silence(self, quiet_ms: float, timeout: float) -> None:
         """Block until nothing audible was heard for `quiet_ms` and no audio is left to play."""

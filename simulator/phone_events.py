@@ -87,11 +87,10 @@ class MarkEchoed:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """A clear took effect: `ms_dropped` of audio will not be heard, `bytes_played` of the stream were."""
+    """A clear took effect: `ms_dropped` of audio will not be heard."""
 
     at: float
     ms_dropped: float
-    bytes_played: int
 
 
 @dataclass(frozen=True, slots=True)

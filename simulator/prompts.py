@@ -50,10 +50,6 @@ class Prompts:
             speech[sentence] = audio[start : start + size]
         return cls(speech)
 
-    def has(self, text: str) -> bool:
-        """Whether every sentence of the text has a prompt."""
-        return all(_key(sentence) in self._speech for sentence in prompt_sentences(text))
-
     def speak(self, text: str, voice: str, speed: float) -> Iterator[bytes]:
         """Pieces of 80 ms of mu-law. There is one voice and one speed."""
         for sentence in prompt_sentences(text):

@@ -1,17 +1,16 @@
 """The offline OpenAI Realtime server: it speaks the GA protocol strictly, on this machine, with no account.
 
-A client that works with it works with the real one. `python -m simulator.realtime` runs it on its own.
+A client that works with it works with the real one. `python run.py model` runs it on its own.
 Source of the protocol: openai-realtime.md; every choice of our own is said where it is made.
 """
 
-import argparse
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -40,6 +39,8 @@ MAX_FRAME_BYTES = 24 * 1024 * 1024
 CLOSE_SECONDS = 1.0
 """How long a client may take to answer a close before its connection is dropped."""
 
+SHUTTING_DOWN = "The offline model is shutting down."
+
 logger = logging.getLogger(__name__)
 _socket_logger = logging.getLogger(f"{__name__}.socket")
 # At DEBUG the library describes every frame, which costs more than all else here together.
@@ -59,6 +60,7 @@ class OfflineModel:
         observer: Observer | None = None,
         pace: float = 8.0,
         delta_ms: int = 200,
+        late_deltas: int = 1,
         session_seconds: int = 3600,
         detector: DetectorFactory = VoiceActivity,
         clock: Callable[[], float] = time.monotonic,
@@ -67,8 +69,9 @@ class OfflineModel:
         """Everything has a default: the shipped dialogue, and a voice of its own that lives as long as the server.
 
         `port` 0 takes a free one. `pace` is how many times faster than it plays speech is sent, in pieces of
-        `delta_ms`. `session_seconds` is the longest session. `clock`, in seconds, decides when a session or a
-        silent caller has run out of time. With `remember` False, sessions that have ended are forgotten.
+        `delta_ms`; for `late_deltas` see Delivery. `session_seconds` is the longest session. `clock`, in seconds,
+        decides when a session or a silent caller has run out of time. With `remember` False, sessions that have
+        ended are forgotten.
         """
         rules = Rules.load() if voice is None or dialogue is None else None
         self._own_voice = Voice(rules.phrases) if voice is None and rules is not None else None
@@ -79,7 +82,7 @@ class OfflineModel:
             voice=voice or _given(self._own_voice),
             dialogue=dialogue or (lambda: Dialogue(_given(rules))),
             detector=detector,
-            delivery=Delivery(pace, delta_ms),
+            delivery=Delivery(pace, delta_ms, late_deltas),
             session_seconds=session_seconds,
             clock=clock,
             observer=observer,
@@ -90,6 +93,7 @@ class OfflineModel:
         self._handlers: list[threading.Thread] = []
         self._server: Server | None = None
         self._accepting: threading.Thread | None = None
+        self._closing = False
 
     def start(self) -> None:
         """Start the voice and listen. Raises OSError if the port is taken, RuntimeError if started already."""
@@ -119,6 +123,7 @@ class OfflineModel:
             if self._own_voice is not None:
                 self._own_voice.close()
             raise
+        self._closing = False
         self._port = listener.getsockname()[1]
         # The threads of the connections inherit being daemons from this one.
         self._accepting = threading.Thread(
@@ -131,14 +136,19 @@ class OfflineModel:
         server, self._server = self._server, None
         if server is None:
             return
-        sessions = [session for session in self.sessions if not session.closed.is_set()]
+        # From here on nobody is let in: whoever comes back at once would have a session that nothing ends. The
+        # library's own shutdown comes last, since it waits for clients that no longer read.
+        with self._opened:
+            self._closing = True
+            sessions = [session for session in self._sessions if not session.closed.is_set()]
+            handlers = self._handlers
         for session in sessions:
-            session.close(1001, "The offline model is shutting down.")
+            session.close(1001, SHUTTING_DOWN)
         deadline = time.monotonic() + CLOSE_SECONDS
         for session in sessions:
             if not session.closed.wait(max(deadline - time.monotonic(), 0)):
                 session.drop()
-        for handler in self._handlers:
+        for handler in handlers:
             handler.join()
         server.shutdown()
         if self._accepting is not None:
@@ -181,6 +191,8 @@ class OfflineModel:
     def _route(self, connection: ServerConnection, request: Request) -> HttpResponse | None:
         if urlsplit(request.path).path != PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Realtime sessions are at {PATH}\n")
+        if self._closing:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{SHUTTING_DOWN}\n")
         return None
 
     def _serve(self, connection: ServerConnection) -> None:
@@ -196,9 +208,14 @@ class OfflineModel:
         this_thread.name = f"model-reads {session.id}"
         connection.recv_events_thread.name = f"model-receives {session.id}"
         with self._opened:
-            self._sessions.append(session)
-            self._handlers = [each for each in self._handlers if each.is_alive()] + [this_thread]
-            self._opened.notify_all()
+            let_in = not self._closing
+            if let_in:
+                self._sessions.append(session)
+                self._handlers = [each for each in self._handlers if each.is_alive()] + [this_thread]
+                self._opened.notify_all()
+        if not let_in:
+            connection.close(1001, SHUTTING_DOWN)
+            return
         try:
             session.run()
         finally:
@@ -212,21 +229,25 @@ def _given(value: T | None) -> T:
     return value
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the server until SIGTERM or SIGINT, or until stdin ends with --watch-parent."""
-    parser = argparse.ArgumentParser(prog="python -m simulator.realtime", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
-    parser.add_argument("--watch-parent", action="store_true", help="end when stdin reaches its end")
-    options = parser.parse_args(arguments)
+def serve_until_told(host: str, port: int, watch_parent: bool, echo: Callable[[str], object]) -> None:
+    """Run an offline model until SIGTERM or SIGINT, or, to `watch_parent`, until standard input ends.
+
+    `echo` prints one line when it is ready. Main thread only, which alone may handle signals. Raises OSError if
+    the port is taken.
+    """
     ended = threading.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: ended.set())
-    if options.watch_parent:
-        threading.Thread(target=_await_parent, args=(ended,), name="watches-parent", daemon=True).start()
-    with OfflineModel(host=options.host, port=options.port, remember=False) as model:
-        print(f"offline model ready at {model.url} ({model.abilities})", flush=True)
-        ended.wait()
+    handlers = {
+        number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        if watch_parent:
+            threading.Thread(target=_await_parent, args=(ended,), name="watches-parent", daemon=True).start()
+        with OfflineModel(host=host, port=port, remember=False) as model:
+            echo(f"offline model ready at {model.url} ({model.abilities})")
+            ended.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _await_parent(ended: threading.Event) -> None:
@@ -234,7 +255,3 @@ def _await_parent(ended: threading.Event) -> None:
     while os.read(0, 4096):
         pass
     ended.set()
-
-
-if __name__ == "__main__":
-    main()

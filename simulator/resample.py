@@ -1,17 +1,20 @@
 """Sample-rate conversion of 16-bit mono PCM, streamed, in pure Python.
 
 Down: a polyphase low-pass filter, because rate conversion without one folds everything above 4 kHz into the
-telephone band. Up: a straight line between samples, which the recogniser understands better than a clean
+telephone band. Up for the recogniser: a straight line between samples, which it understands better than a clean
 resampler (offline-engine.md, 2) and which costs least.
 """
 
 import math
 import struct
+from functools import cache
 from operator import mul
 
-_TAPS = 48
-_PASSED = 0.92
-"""Of the new Nyquist frequency: the filter is 6 dB down at 3680 Hz for 8000 Hz out."""
+REACH = 8
+"""Samples at the lower of two rates on either side that a filtered sample depends on: 1 ms at 8000 Hz."""
+
+PASSED = 0.92
+"""Of the Nyquist frequency of the lower rate: the filter is 6 dB down at 3680 Hz for 8000 Hz."""
 
 _LOWEST, _HIGHEST = -32768, 32767
 
@@ -19,10 +22,12 @@ _LOWEST, _HIGHEST = -32768, 32767
 class Downsampler:
     """One stream from `rate_in` to a lower `rate_out`, in Hz. Used by one thread at a time.
 
-    Raises ValueError if `rate_out` is not lower. It holds back 24 samples of input until `flush`.
+    It holds back the filter's reach of input, 1 ms for 8000 Hz out, until `flush`. With `prompt` it holds back
+    nothing: output comes with its input, and the sound in it as much later. Raises ValueError if `rate_out` is not
+    lower.
     """
 
-    def __init__(self, rate_in: int, rate_out: int) -> None:
+    def __init__(self, rate_in: int, rate_out: int, *, prompt: bool = False) -> None:
         if not 0 < rate_out < rate_in:
             raise ValueError(
                 f"a downsampler goes from a higher rate to a lower one, not {rate_in} to {rate_out}"
@@ -30,9 +35,12 @@ class Downsampler:
         divisor = math.gcd(rate_in, rate_out)
         self._phases = rate_out // divisor
         self._step = rate_in // divisor
-        self._filters = _polyphase(self._phases, _PASSED * rate_out / rate_in)
-        # The first output is the first input sample: the filter's past is silence.
-        self._samples: list[int] = [0] * (_TAPS // 2 - 1)
+        # As many taps as the reach is long at the higher rate: a fixed number would leave less of a filter the
+        # higher the rate is.
+        self._taps = 2 * math.ceil(REACH * rate_in / rate_out)
+        self._filters = polyphase(self._phases, self._taps, PASSED * rate_out / rate_in)
+        # The filter's past is silence. With half of it there, the first output is the first input sample.
+        self._samples = [0] * (self._taps - 1 if prompt else self._taps // 2 - 1)
         self._position = 0
 
     def feed(self, pcm: bytes) -> bytes:
@@ -41,14 +49,13 @@ class Downsampler:
             raise ValueError(f"16-bit PCM has an even number of bytes, not {len(pcm)}")
         samples = self._samples
         samples.extend(struct.unpack(f"<{len(pcm) // 2}h", pcm))
-        phases, step, filters = self._phases, self._step, self._filters
+        phases, step, filters, taps = self._phases, self._step, self._filters, self._taps
         position = self._position
-        end = (len(samples) - _TAPS + 1) * phases
+        end = (len(samples) - taps + 1) * phases
         output = []
         while position < end:
             start, phase = divmod(position, phases)
-            value = round(sum(map(mul, samples[start : start + _TAPS], filters[phase])))
-            output.append(min(max(value, _LOWEST), _HIGHEST))
+            output.append(clipped(sum(map(mul, samples[start : start + taps], filters[phase]))))
             position += step
         used = min(position // phases, len(samples))
         del samples[:used]
@@ -57,7 +64,7 @@ class Downsampler:
 
     def flush(self) -> bytes:
         """What was held back. The stream is over."""
-        return self.feed(bytes(2 * (_TAPS // 2)))
+        return self.feed(bytes(2 * (self._taps // 2)))
 
 
 class LineUpsampler:
@@ -80,20 +87,26 @@ class LineUpsampler:
         return struct.pack(f"<{len(output)}h", *output)
 
 
-def _polyphase(phases: int, cutoff: float) -> list[tuple[float, ...]]:
+def clipped(value: float) -> int:
+    """The nearest 16-bit sample."""
+    return min(max(round(value), _LOWEST), _HIGHEST)
+
+
+@cache
+def polyphase(phases: int, taps: int, cutoff: float) -> tuple[tuple[float, ...], ...]:
     """One filter a phase: a Hamming-windowed sinc, scaled to leave a constant signal as it is.
 
-    `cutoff` is relative to the input's Nyquist frequency.
+    `cutoff` is relative to the input's Nyquist frequency. Cached, because 22050 Hz takes 7360 taps.
     """
     filters = []
-    half = _TAPS / 2
+    half = taps / 2
     for phase in range(phases):
-        taps = []
-        for tap in range(_TAPS):
+        row = []
+        for tap in range(taps):
             distance = tap - (half - 1) - phase / phases
             angle = math.pi * cutoff * distance
             sinc = math.sin(angle) / angle if angle else 1.0
-            taps.append(sinc * (0.54 + 0.46 * math.cos(math.pi * distance / half)))
-        total = sum(taps)
-        filters.append(tuple(tap / total for tap in taps))
-    return filters
+            row.append(sinc * (0.54 + 0.46 * math.cos(math.pi * distance / half)))
+        total = sum(row)
+        filters.append(tuple(tap / total for tap in row))
+    return tuple(filters)

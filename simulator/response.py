@@ -6,6 +6,7 @@ method takes the session's lock (which is reentrant), so that no event can follo
 
 import base64
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -35,11 +36,15 @@ class Response:
         *,
         incoming: Tokens,
         cached: Tokens,
+        late_deltas: int,
         emit: Emit,
         lock: AbstractContextManager[Any],
         ended: Callable[["Response"], None],
     ) -> None:
-        """`emit` and `ended` are called with the lock held; `ended` once, after `response.done`."""
+        """`emit` and `ended` are called with the lock held; `ended` once, after `response.done`.
+
+        Of the speech that is prepared when the response is stopped, up to `late_deltas` deltas are still sent.
+        """
         self.id = new_identifier("resp")
         self.settings = settings
         self.status = "in_progress"
@@ -51,6 +56,8 @@ class Response:
         self._conversation = conversation
         self._incoming = incoming
         self._cached = cached
+        self._late_deltas = late_deltas
+        self._prepared: deque[bytes] = deque()
         self._emit = emit
         self._lock = lock
         self._ended = ended
@@ -63,11 +70,6 @@ class Response:
     def active(self) -> bool:
         """Whether the response is still in progress."""
         return self.status == "in_progress"
-
-    @property
-    def out_of_band(self) -> bool:
-        """Whether the response leaves the default conversation alone."""
-        return self._conversation is None
 
     @property
     def audio_ms(self) -> int:
@@ -108,17 +110,24 @@ class Response:
                 self._run_out()
             self._tell(item, item_events.writing(item, text))
 
-    def speak(self, ulaw: bytes) -> None:
-        """Send some of the message's audio, given as mu-law at 8000 Hz."""
+    @property
+    def prepared(self) -> int:
+        """How many deltas are prepared and not sent."""
+        return len(self._prepared)
+
+    def prepare(self, ulaw: bytes) -> None:
+        """Take a delta of the message's audio, mu-law at 8000 Hz, that is to be sent when its time has come."""
         with self._going_on():
-            item = self._message()
-            item.audio += ulaw
-            if self._overspent():
-                del item.audio[-len(ulaw) :]
+            self._prepared.append(ulaw)
+
+    def speak(self) -> int:
+        """Send the delta that was prepared first. Returns its length in mu-law bytes."""
+        with self._going_on():
+            ulaw = self._prepared.popleft()
+            if not self._send_audio(self._message(), ulaw):
                 self._run_out()
-            delta = base64.b64encode(self._encode(ulaw)).decode()
-            self._tell(item, {"type": "response.output_audio.delta", "content_index": 0, "delta": delta})
             self.speaking.set()
+            return len(ulaw)
 
     def close_message(self) -> None:
         """End the message that was begun."""
@@ -155,9 +164,13 @@ class Response:
                 self._end("failed", {"type": "failed", "error": error})
 
     def stop(self, reason: str) -> None:
-        """Cancel: `turn_detected` or `client_cancelled`. Nothing more is sent after its `response.done`."""
+        """Cancel: `turn_detected` or `client_cancelled`. Nothing more is sent after its `response.done`.
+
+        Before that come the deltas that are on their way already, as the real server's do (openai-realtime.md 7).
+        """
         with self._lock:
             if self.active:
+                self._send_late()
                 self._close_open("incomplete")
                 self._end("cancelled", {"type": "cancelled", "reason": reason})
 
@@ -196,6 +209,22 @@ class Response:
         if self._open is None:
             raise RuntimeError("a response speaks only between open_message and close_message")
         return self._open
+
+    def _send_late(self) -> None:
+        late = list(self._prepared)[: self._late_deltas]
+        for ulaw in late if self._open is not None else []:
+            if not self._send_audio(self._message(), ulaw):
+                return
+
+    def _send_audio(self, item: Item, ulaw: bytes) -> bool:
+        """False if it would cost more tokens than are left; then it is not sent."""
+        item.audio += ulaw
+        if self._overspent():
+            del item.audio[-len(ulaw) :]
+            return False
+        delta = base64.b64encode(self._encode(ulaw)).decode()
+        self._tell(item, {"type": "response.output_audio.delta", "content_index": 0, "delta": delta})
+        return True
 
     def _add(self, item: Item) -> None:
         self._open = item

@@ -30,6 +30,10 @@ from simulator.settings_schema import (
 MAX_APPEND_BYTES = 15 * 1024 * 1024
 """The most audio one append may carry (openai-realtime.md, 8)."""
 
+MAX_DEPTH = 100
+"""Of the objects and arrays in an event. Our own: what goes back to the client nests a little deeper still, and
+must stay below the 254 that orjson writes."""
+
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
@@ -108,6 +112,10 @@ def parse(text: str | bytes) -> dict[str, Any]:
         raise RefusalError("invalid_event", f"The event is not valid JSON: {error}.") from None
     if not isinstance(event, dict):
         raise RefusalError("invalid_event", "The event is not a JSON object.")
+    if _deeper_than(MAX_DEPTH, event):
+        raise RefusalError(
+            "invalid_event", f"The event is nested more deeply than {MAX_DEPTH} objects and arrays."
+        )
     return event
 
 
@@ -149,6 +157,20 @@ def decode_audio(audio: str, param: str) -> bytes:
             param,
         )
     return data
+
+
+def _deeper_than(depth: int, event: dict[str, Any]) -> bool:
+    level: list[Any] = [event]
+    for _ in range(depth):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refusal(failure: ValidationError, event: dict[str, Any]) -> RefusalError:

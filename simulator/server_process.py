@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,31 @@ from typing import IO, Self
 RUN = Path(__file__).parent.parent / "run.py"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def server_settings(model_url: str, auth_token: str, directory: Path) -> dict[str, str]:
+    """The settings of a server that has the Realtime API at `model_url` behind it and listens on a free port.
+
+    It has two workers, checks signatures with `auth_token`, and keeps its database in `directory`.
+    """
+    port = free_port()
+    return {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "TWILIO_AUTH_TOKEN": auth_token,
+        "OPENAI_REALTIME_URL": model_url,
+        "ASSISTANT": str(RUN.parent / "assistant.toml"),
+        "DATABASE_URL": f"sqlite:///{directory / 'switchboard.db'}",
+        "WORKERS": "2",
+        "THREADS": "16",
+    }
 
 
 class ServerError(Exception):
@@ -92,6 +118,8 @@ class ServerProcess:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
+            # Ctrl-C is for the parent: it hangs up first and stops the server then.
+            start_new_session=True,
         )
 
     def _healthy(self) -> bool:

@@ -48,7 +48,7 @@ class NoiseReduction(TypedDict, total=False):
 
 @strict
 class Transcription(TypedDict, total=False):
-    model: str
+    model: Required[str]
     language: str
     languages: list[str]
     keywords: list[str]

@@ -6,6 +6,7 @@ Runs in the thread of the response. Source for the order: openai-realtime.md 7; 
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from itertools import islice
 
 from simulator.engine import Answer, Delivery, Voice
 from simulator.response import Response
@@ -38,15 +39,22 @@ def _speak(answer: Answer, response: Response, voice: Voice, delivery: Delivery)
     sent_ms = 0.0
     written = 0
     words = list(_words(answer.text))
+    ahead = 1
     with closing(_chunks(answer, voice, name, settings.speed)) as chunks:
-        for delta in _deltas(chunks, delivery.delta_ms * BYTES_PER_MS):
+        deltas = _deltas(chunks, delivery.delta_ms * BYTES_PER_MS)
+        while True:
+            for delta in islice(deltas, ahead - response.prepared):
+                response.prepare(delta)
+            if not response.prepared:
+                break
             due_characters = (sent_ms + TRANSCRIPT_LEAD_MS) * TRANSCRIPT_CHARACTERS_PER_S / 1000
             while words and written < due_characters:
                 written += len(words[0])
                 response.write(words.pop(0))
             response.stopped.wait(began + sent_ms / 1000 / delivery.pace - time.monotonic())
-            response.speak(delta)
-            sent_ms += len(delta) / BYTES_PER_MS
+            sent_ms += response.speak() / BYTES_PER_MS
+            # What would be late if the response was cancelled has to be there; the first delta waits for no other.
+            ahead = max(delivery.late_deltas, 1)
     for word in words:
         response.write(word)
 

@@ -118,7 +118,7 @@ class MediaStream:
                 time.sleep(max(self._leaving[0][0] - self._clock(), 0) / SAMPLE_RATE)
                 self.flush(self._clock())
         self.socket.close()
-        self.record.closed, self.record.close_code, self.record.closed_by = now, closed.code, closed.by
+        self.record.closed, self.record.close_code = now, closed.code
         return closed
 
     def _arrive(self, message: FromServer | Closed) -> None:
@@ -139,7 +139,7 @@ class MediaStream:
                 self.playout.mark(name, now)
             case Clear():
                 cleared = self.playout.clear(now)
-                self._emit(Cleared(cleared.at / SAMPLE_RATE, cleared.dropped_ms, cleared.position))
+                self._emit(Cleared(cleared.at / SAMPLE_RATE, cleared.dropped_ms))
             case Invalid(code, text):
                 self._report(now, code, text)
             case Closed():

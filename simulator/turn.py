@@ -118,6 +118,7 @@ class Turns:
             self._conversation if in_band else None,
             incoming=incoming,
             cached=cached,
+            late_deltas=self._equipment.delivery.late_deltas,
             emit=self._emit,
             lock=self._lock,
             ended=self._response_ended,

@@ -12,13 +12,15 @@ from xml.etree import ElementTree
 
 Method = Literal["GET", "POST"]
 
+CONTENT_TYPES = ("text/xml", "application/xml")
+
 PARAMETER_LIMIT = 500
 """A Parameter's name and value have fewer characters than this together. Source: TwiML Stream."""
 
 
 class TwimlError(Exception):
-    """Twilio would not run this document. `code` is Twilio's: 12100 is no XML, 12200 is XML but not
-    TwiML."""
+    """Twilio would not run this document. `code` is Twilio's: 12100 is no XML, 12200 is XML but not TwiML,
+    12300 is sent as another type than XML."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -71,7 +73,6 @@ class Redirect:
 @dataclass(frozen=True, slots=True)
 class Dial:
     number: str
-    caller_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,16 @@ class Connect:
 Verb: TypeAlias = Say | Play | Pause | Hangup | Reject | Redirect | Dial | Connect
 
 
+def check_type(content_type: str) -> None:
+    """Raises TwimlError unless the Content-Type, without its parameters, is one that TwiML is served as.
+
+    Source: Twilio, "Error 12300: Invalid Content-Type". That Twilio would play what is sent as audio and speak
+    what is sent as plain text is left out: for a server that means to send TwiML, either is a mistake.
+    """
+    if content_type not in CONTENT_TYPES:
+        raise TwimlError(12300, f"the answer is {content_type}; TwiML is {' or '.join(CONTENT_TYPES)}")
+
+
 def parse(document: bytes) -> tuple[Verb, ...]:
     """The verbs of a TwiML document, in order. Raises TwimlError."""
     try:
@@ -109,7 +120,11 @@ def parse(document: bytes) -> tuple[Verb, ...]:
 
 
 def stream_url(stream: Stream, document_url: str) -> str:
-    """The websocket URL to open for `stream`, relative ones resolved. Raises StreamRefusedError."""
+    """The websocket URL to open for `stream`, relative ones resolved. Raises StreamRefusedError.
+
+    Twilio opens only wss. A server that is itself asked without TLS, which Twilio's customers do not run and
+    tests do, may have its stream without TLS as well.
+    """
     if stream.track != "inbound_track":
         raise StreamRefusedError(31941, f"<Connect><Stream> takes only inbound_track, not {stream.track!r}")
     url = stream.url
@@ -121,7 +136,8 @@ def stream_url(stream: Stream, document_url: str) -> str:
         _ = parts.port  # raises for one that is no number
     except ValueError as problem:
         raise StreamRefusedError(31923, f"<Stream url={url!r}> is malformed: {problem}") from None
-    if parts.scheme not in ("ws", "wss"):
+    takes = ("ws", "wss") if urlsplit(document_url).scheme == "http" else ("wss",)
+    if parts.scheme not in takes:
         raise StreamRefusedError(
             31922, f"<Stream url={url!r}> has the scheme {parts.scheme!r}; it must be wss"
         )
@@ -153,7 +169,7 @@ def _verb(element: ElementTree.Element) -> Verb:
         case "Redirect":
             return Redirect(text, _method(element, "method"))
         case "Dial":
-            return Dial(text, element.get("callerId"))
+            return Dial(text)
         case "Connect":
             return _connect(element)
     raise TwimlError(12200, f"<{element.tag}> is no verb that the simulated phone knows")

@@ -53,8 +53,10 @@ def _moved(url: str, origin: str, to: str) -> str:
     parts, target = urlsplit(url), urlsplit(to)
     if parts.netloc != urlsplit(origin).netloc:
         return url
-    secure = target.scheme in ("https", "wss")
-    scheme = {"http": "http", "ws": "ws"}[parts.scheme.removesuffix("s")] + ("s" if secure else "")
+    if parts.scheme not in ("http", "https", "ws", "wss"):
+        return url  # for whoever opens it to refuse
+    kind = "http" if parts.scheme.startswith("http") else "ws"
+    scheme = kind + ("s" if target.scheme in ("https", "wss") else "")
     return urlunsplit(parts._replace(scheme=scheme, netloc=target.netloc))
 
 
@@ -83,7 +85,7 @@ class Requester:
             headers["Content-Type"] = "application/x-www-form-urlencoded; charset=utf-8"
         try:
             answer = self._exchange(method, self.route.local_url(url), body, headers)
-        except (OSError, http.client.HTTPException, ValueError, KeyError) as problem:
+        except (OSError, http.client.HTTPException, ValueError) as problem:
             raise WebhookError(f"{method} {url} failed: {type(problem).__name__}: {problem}") from problem
         if not 200 <= answer.status < 300:
             raise WebhookError(f"{method} {url} answered {answer.status}: {answer.body[:300]!r}")

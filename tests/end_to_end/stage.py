@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from simulator import server_process
 from simulator.call_result import CallResult
-from simulator.demo import free_port
 from simulator.phone import Phone
 from simulator.realtime import OfflineModel
 from simulator.script import Script, ScriptedReply, tone
-from simulator.server_process import RUN, ServerProcess
+from simulator.server_process import ServerProcess
 from simulator.session import RealtimeSession
 
 PATIENCE = 10.0
@@ -20,20 +20,8 @@ GREETING_MS = 400
 SPOKEN_FALLBACK = "cannot take your call"
 
 
-def server_settings(model: OfflineModel, directory: Path, **more: str) -> dict[str, str]:
-    port = free_port()
-    return {
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
-        "OPENAI_REALTIME_URL": model.url,
-        "ASSISTANT": str(RUN.parent / "assistant.toml"),
-        "DATABASE_URL": f"sqlite:///{directory / 'switchboard.db'}",
-        "WORKERS": "2",
-        "THREADS": "16",
-        **more,
-    }
+def server_settings(model: OfflineModel, directory: Path) -> dict[str, str]:
+    return server_process.server_settings(model.url, AUTH_TOKEN, directory)
 
 
 class Stage:

@@ -120,6 +120,7 @@ def heard_by_the_clears(result: CallResult, heard_before_ms: int) -> list[float]
     return [after - before for before, after in pairwise([heard_before_ms, *positions])]
 
 
+@pytest.mark.slow
 def test_the_model_is_told_to_40_ms_what_the_caller_heard(stage: Stage) -> None:
     """Five cases at three latencies, all at once; protocol-gotchas 8 to 12."""
     runs = []

@@ -99,6 +99,30 @@ def test_keys_are_taken(stage: Stage) -> None:
         finished(phone)
 
 
+def test_a_model_that_speaks_pcm_only_is_transcoded_for(stage: Stage, tmp_path: Path) -> None:
+    settings = server_settings(stage.model, tmp_path) | {"OPENAI_REALTIME_AUDIO": "pcm24"}
+    before = len(stage.model.sessions)
+    with ServerProcess(settings, tmp_path) as server:
+        with Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN) as phone:
+            phone.dial()
+            phone.await_assistant(PATIENCE)
+            phone.await_silence(100, PATIENCE)
+            phone.say(tone(600)).wait(PATIENCE)
+            phone.await_assistant(PATIENCE)
+            phone.await_silence(300, PATIENCE)
+            phone.hang_up()
+            result = finished(phone)
+        session = stage.model.sessions[before]
+        assert session.closed.wait(PATIENCE)
+    formats = session.received[0]["session"]["audio"]
+    assert formats["input"]["format"] == formats["output"]["format"] == {"type": "audio/pcm", "rate": 24000}
+    assert result.turns()[0].response_ms is not None, "the caller was understood, and heard the answer"
+    played_ms = sum(media.played for media in result.streams[0].media) / 8
+    assert played_ms == pytest.approx(GREETING_MS + 300, abs=20), (
+        "neither longer nor shorter than it was said"
+    )
+
+
 # Endings
 
 
@@ -126,7 +150,7 @@ def test_a_phone_whose_connection_breaks_closes_the_model(stage: Stage) -> None:
 def test_a_server_that_is_told_to_stop_ends_its_calls_first(stage: Stage, tmp_path: Path) -> None:
     with ServerProcess(server_settings(stage.model, tmp_path), tmp_path) as server:
         before = len(stage.model.sessions)
-        with Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN) as phone:
+        with Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN, speak=lambda text: b"") as phone:
             phone.dial()
             phone.await_assistant(PATIENCE)
             session = stage.model.await_session(before + 1, PATIENCE)
@@ -135,5 +159,6 @@ def test_a_server_that_is_told_to_stop_ends_its_calls_first(stage: Stage, tmp_pa
             assert time.monotonic() - began < 6
             assert session.closed.wait(1.0)
             assert session.close_code == 1000
-            result = phone.await_end(PATIENCE)
+            result = finished(phone)
     assert result.streams[0].close_code == 1000
+    assert result.reason == "hangup", "somebody was still there to answer Twilio's next question"

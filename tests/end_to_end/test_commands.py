@@ -3,19 +3,23 @@
 import http.client
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import wave
 from array import array
 from pathlib import Path
 
 import pytest
 
-from simulator.demo import CALLER_SPEECH, free_port, run_demo
+from simulator.demo import CALLER_SPEECH, run_demo
 from simulator.phone import Phone
 from simulator.phone_events import Cleared
-from simulator.server_process import RUN, ServerProcess
+from simulator.server_process import RUN, ServerProcess, free_port
 from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, Stage, finished, server_settings
+from tests.end_to_end.test_strangers import post
+from wire.signature import SIGNATURE_HEADER, sign
 
 AUDIBLE = 500
 """Of 32768."""
@@ -61,7 +65,7 @@ def test_the_demo_shows_a_conversation_and_leaves_both_voices(tmp_path: Path) ->
         "and was silent from the clear on"
     )
     assert all(turn.response_ms is not None for turn in result.turns())
-    assert '"Hello, this is the Tailwind bicycle workshop. How can I help you?"' in text
+    assert 'will say: "Hello, this is the Tailwind bicycle workshop. How can I help you?"' in text
     assert re.search(r"the model is told that only \d+ ms of that answer were heard", text)
     assert re.search(r"interruption to silence \d+ ms", text)
 
@@ -103,6 +107,10 @@ def test_call_says_what_is_wrong(tmp_path: Path) -> None:
     for arguments, complaint in (
         (["text.wav", "--to", "http://127.0.0.1:9/twiml"], "text.wav is no WAV file"),
         ([str(CALLER_SPEECH / "goodbye.wav"), "--to", "http://127.0.0.1:9/twiml"], "the call did not work"),
+        (
+            [str(CALLER_SPEECH / "goodbye.wav"), "--to", "http://127.0.0.1:9/twiml", "--latency", "-1"],
+            "latency",
+        ),
     ):
         done = run("call", *arguments, cwd=tmp_path)
         assert done.returncode == 1
@@ -136,3 +144,25 @@ def test_every_command_has_help_that_names_its_options() -> None:
         done = run(command, "--help", cwd=Path(os.sep))
         assert done.returncode == 0
         assert "Usage:" in done.stdout
+
+
+def test_a_reload_reads_the_settings_again_and_keeps_the_old_ones_if_they_are_wrong(
+    stage: Stage, tmp_path: Path
+) -> None:
+    settings = server_settings(stage.model, tmp_path) | {"WORKERS": "1"}
+    del settings["TWILIO_AUTH_TOKEN"]
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"TWILIO_AUTH_TOKEN={AUTH_TOKEN}\n")
+    with ServerProcess(settings, tmp_path) as server:
+        running = Stage(server, stage.model, stage.script)
+        dotenv.write_text("TWILIO_AUTH_TOKEN=rotated\nSTREAM_TOKEN_TTL=soon\n")
+        os.kill(server.pid, signal.SIGHUP)
+        running.await_log("reloading with the settings as they were: STREAM_TOKEN_TTL is not a number")
+        dotenv.write_text("TWILIO_AUTH_TOKEN=rotated\n")
+        os.kill(server.pid, signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        fields = {"CallSid": f"CA{'3' * 32}"}
+        headers = {SIGNATURE_HEADER: sign("rotated", f"{server.url}/twiml", fields.items())}
+        while post(running, "/twiml", fields, **headers) != 200:
+            assert time.monotonic() < deadline, running.log()
+            time.sleep(0.05)  # another process has no event to give

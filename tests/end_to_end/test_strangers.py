@@ -116,6 +116,20 @@ def test_a_stream_token_that_was_used_is_refused_in_every_worker(stage: Stage) -
     assert len(stage.model.sessions) == before
 
 
+def test_a_replayed_webhook_opens_no_second_session(stage: Stage) -> None:
+    """protocol-gotchas 42: the captured request and the captured upgrade are both signed, for ever."""
+    with stage.call() as (phone, _):
+        phone.hang_up()
+        finished(phone)
+    before = len(stage.model.sessions)
+    with stage.phone(call_sid=phone.call_sid, speak=lambda text: b"") as again:
+        again.dial()
+        result = finished(again)
+    assert result.streams == ()
+    assert len(stage.model.sessions) == before
+    stage.await_log(f"call {phone.call_sid} gets the fallback, it has had its stream")
+
+
 @pytest.mark.parametrize(
     ("frames", "reason"),
     [

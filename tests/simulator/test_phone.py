@@ -3,6 +3,7 @@
 import base64
 import json
 import queue
+import socket
 import struct
 import threading
 import time
@@ -106,6 +107,7 @@ class Server:
     def __init__(self) -> None:
         self.documents: dict[str, str | bytes] = {}
         self.statuses: dict[str, int] = {}
+        self.types: dict[str, str] = {}
         self.asked: queue.Queue[Asked] = queue.Queue()
         self.opened: queue.Queue[Media] = queue.Queue()
         self.refuse: int | None = None
@@ -128,6 +130,7 @@ class Server:
                 document = server.documents.get(parts.path, "<Response/>")
                 answer = document.encode() if isinstance(document, str) else document
                 self.send_response(server.statuses.get(parts.path, 200))
+                self.send_header("Content-Type", server.types.get(parts.path, "text/xml; charset=utf-8"))
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -657,6 +660,31 @@ def test_stream_status_callbacks_are_signed_and_in_order(server: Server, make_ph
         assert RequestValidator(TOKEN).validate(server.url + "/status", asked.form, asked.signature)
 
 
+def break_protocol(media: Media) -> None:
+    media.socket.socket.sendall(b"\xff\x00")  # reserved bits and an opcode that does not exist
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "event"),
+    [
+        (lambda media: media.socket.socket.shutdown(socket.SHUT_RDWR), 31903, "stream-error"),
+        (break_protocol, 31924, "stream-error"),
+        (lambda media: media.socket.close(1011), 31921, "stream-stopped"),
+    ],
+)
+def test_a_stream_that_breaks_is_called_back_as_an_error(
+    server: Server, make_phone: PhoneMaker, end: Callable[[Media], None], code: int, event: str
+) -> None:
+    server.documents["/twiml"] = server.stream(stream=f"statusCallback='{server.url}/status'")
+    phone = make_phone()
+    end(connect(server, phone))
+    assert codes(phone.await_end(SOON).errors) == [code]
+    assert server.request("/status").form["StreamEvent"] == "stream-started"
+    called = server.request("/status").form
+    assert called["StreamEvent"] == event
+    assert bool(called.get("StreamError")) == (event == "stream-error")
+
+
 def test_a_failing_status_callback_is_error_11200_and_nothing_more(
     server: Server, make_phone: PhoneMaker
 ) -> None:
@@ -839,15 +867,16 @@ def test_say_play_pause_and_redirect_take_their_time_in_order(
     beep_played, digits, _ = of(Played, result.events)
     assert spoke.text == "hello"
     assert [beep_played.what, digits.what] == ["/beep.wav", "1"]
-    assert beep_played.at - spoke.at >= 0.1
-    assert digits.at - beep_played.at >= 0.1
+    spoken_at, beep_at, digits_at = (round(event.at * 8000) for event in (spoke, beep_played, digits))
+    assert beep_at - spoken_at >= 800
+    assert digits_at - beep_at >= 400
     _, right = channels(path)
     loud = samples(LOUD)[0]
     said, beeped = right.index(loud), right.index(7932)
     assert right[said : said + 800] == samples(LOUD * 400)
     assert right[beeped : beeped + 400] == [7932] * 400
     assert beeped >= said + 800
-    assert said >= round(spoke.at * 8000)
+    assert said >= spoken_at
 
 
 def test_hanging_up_cuts_a_verb_short(server: Server, make_phone: PhoneMaker) -> None:
@@ -906,6 +935,53 @@ def test_a_public_origin_is_signed_and_the_local_one_connected_to(
     assert server.request("/m").method == "GET"
 
 
+def test_a_stream_without_tls_is_opened_where_the_server_itself_has_none(
+    server: Server, make_phone: PhoneMaker
+) -> None:
+    server.documents["/twiml"] = (
+        "<Response><Connect><Stream url='ws://voice.example.com/m'/></Connect></Response>"
+    )
+    phone = make_phone(public_url="http://voice.example.com")
+    phone.dial()
+    assert codes(phone.await_end(SOON).errors) == [31920]  # the web port answers the upgrade without 101
+    server.request("/twiml")
+    assert server.request("/m").method == "GET"
+
+
+def test_a_stream_without_tls_is_refused_where_the_public_origin_has_it(
+    server: Server, make_phone: PhoneMaker
+) -> None:
+    server.documents["/twiml"] = (
+        "<Response><Connect><Stream url='ws://voice.example.com/m'/></Connect></Response>"
+    )
+    phone = make_phone(public_url="https://voice.example.com")
+    phone.dial()
+    assert codes(phone.await_end(SOON).errors) == [31922]
+
+
+def test_a_redirect_to_a_foreign_scheme_is_named(server: Server, make_phone: PhoneMaker) -> None:
+    server.documents["/twiml"] = "<Response><Redirect>ftp://voice.example.com/x</Redirect></Response>"
+    phone = make_phone(public_url="https://voice.example.com")
+    phone.dial()
+    [error] = phone.await_end(SOON).errors
+    assert error.code == 11200
+    assert "no absolute http or https URL" in error.message
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/json"])
+def test_twiml_of_another_type_than_xml_is_error_12300_and_ends_the_call(
+    server: Server, make_phone: PhoneMaker, content_type: str
+) -> None:
+    server.documents["/twiml"] = "<Response><Say>not reached</Say></Response>"
+    server.types["/twiml"] = content_type
+    phone = make_phone()
+    phone.dial()
+    result = phone.await_end(SOON)
+    assert codes(result.errors) == [12300]
+    assert "TwiML is text/xml or application/xml" in result.errors[0].message
+    assert (result.reason, of(Spoke, result.events)) == ("error", [])
+
+
 def test_a_webhook_that_fails_is_an_error_of_dial(
     server: Server, make_phone: PhoneMaker, tmp_path: Path
 ) -> None:
@@ -950,6 +1026,21 @@ def test_what_on_event_raises_ends_the_call_and_comes_out_of_await_end(
     with pytest.raises(LookupError, match="no such digit"):
         phone.await_end(SOON)
     assert media.closed.wait(SOON)
+
+
+def test_what_was_heard_before_one_waits_is_found_with_since(server: Server, make_phone: PhoneMaker) -> None:
+    phone = make_phone()
+    media = connect(server, phone)
+    utterance = phone.say(LOUD * 80 + SILENCE * 10)
+    while utterance.start is None or phone.heard_since(0) is False:
+        media.expect("media")
+        if utterance.speech_ended is not None and time.monotonic() > utterance.speech_ended:
+            media.play(LOUD * 80)
+    phone.await_silence(100, SOON)
+    utterance.wait(SOON)
+    with pytest.raises(TimeoutError):
+        phone.await_assistant(0.05)
+    phone.await_assistant(0.05, since=utterance.speech_ended)
 
 
 def test_waiting_in_vain_says_what_happened_last(server: Server, make_phone: PhoneMaker) -> None:

@@ -1,5 +1,6 @@
 """The server itself: who is let in, how it starts and ends, what it does beside a slow client, the command."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,11 +11,12 @@ from typing import Any
 
 import orjson
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
-from simulator.realtime import OfflineModel
+from simulator.realtime import OfflineModel, serve_until_told
 from simulator.script import Script, ScriptedReply, silence, tone
+from simulator.server_process import RUN
 from tests.simulator.test_session import Client
 
 BEARER = {"Authorization": "Bearer test"}
@@ -33,6 +35,13 @@ def model() -> Iterator[OfflineModel]:
         (
             "?model=m",
             {"Authorization": "Bearer "},
+            "invalid_api_key",
+            3000,
+            "invalid_request_error.invalid_api_key",
+        ),
+        (
+            "?model=m",
+            {"Authorization": "Bearer sk-invalid"},
             "invalid_api_key",
             3000,
             "invalid_request_error.invalid_api_key",
@@ -98,6 +107,56 @@ def test_a_taken_port_is_named_in_the_error(model: OfflineModel) -> None:
     port = int(model.url.split(":")[2].split("/")[0])
     with pytest.raises(OSError, match=f"127.0.0.1:{port}"):
         OfflineModel(port=port, **Script().equipment()).start()
+    before = signal.getsignal(signal.SIGTERM)
+    told: list[str] = []
+    with pytest.raises(OSError, match=f"the offline model cannot listen on 127.0.0.1:{port}"):
+        serve_until_told("127.0.0.1", port, False, told.append)
+    assert told == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Returning:
+    """A client that connects again whenever its session ends, until nobody lets it in any more."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.connected = threading.Event()
+        self.stopped = threading.Event()
+        self._thread = threading.Thread(target=self._come_back, name="returns")
+        self._thread.start()
+
+    def _come_back(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                with connect(f"{self._url}?model=m", additional_headers=BEARER) as websocket:
+                    self.connected.set()
+                    while not self.stopped.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            websocket.recv(0.1)
+            except WebSocketException:
+                continue
+            except OSError:
+                return
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self._thread.join()
+
+
+def test_closing_ends_though_clients_keep_coming_back() -> None:
+    model = OfflineModel(**Script().equipment())
+    model.start()
+    clients = [Returning(model.url) for _ in range(4)]
+    assert all(client.connected.wait(5) for client in clients)
+    closing = threading.Thread(target=model.close)
+    closing.start()
+    closing.join(5)
+    ended = not closing.is_alive()
+    for client in clients:
+        client.stop()
+    closing.join()
+    assert ended
+    assert [session.close_code for session in model.sessions] == [1001] * 4, "nobody was let in again"
 
 
 def test_a_missing_session_is_reported(model: OfflineModel) -> None:
@@ -177,7 +236,7 @@ def test_twenty_sessions_at_once_are_all_answered() -> None:
 
 def start_command(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "simulator.realtime", "--port", "0", *arguments],
+        [sys.executable, str(RUN), "model", "--port", "0", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.resample import Downsampler, LineUpsampler
+from simulator.resample import REACH, Downsampler, LineUpsampler
+
+RATES = [16000, 22050, 24000, 44100, 48000]
 
 
 def tone(frequency_hz: float, rate: int, seconds: float = 0.5, peak: float = 10_000) -> bytes:
@@ -26,21 +28,21 @@ def down(pcm: bytes, rate: int) -> bytes:
     return downsampler.feed(pcm) + downsampler.flush()
 
 
-@pytest.mark.parametrize("rate", [16000, 22050, 24000])
+@pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("frequency", [200, 1000, 3000])
 def test_the_telephone_band_passes(rate: int, frequency: int) -> None:
     pcm = tone(frequency, rate)
     assert level(down(pcm, rate)) == pytest.approx(level(pcm), rel=0.05)
 
 
-@pytest.mark.parametrize("rate", [16000, 22050, 24000])
+@pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("frequency", [5000, 6500, 7900])
 def test_what_is_above_the_telephone_band_does_not_fold_into_it(rate: int, frequency: int) -> None:
     pcm = tone(frequency, rate)
     assert level(down(pcm, rate)) < level(pcm) / 100
 
 
-@pytest.mark.parametrize("rate", [16000, 22050, 24000])
+@pytest.mark.parametrize("rate", RATES)
 def test_the_length_and_the_place_of_the_sound_are_kept(rate: int) -> None:
     silence = bytes(2 * rate)
     output = down(silence + struct.pack("<h", 30000) * 200 + silence, rate)
@@ -76,6 +78,14 @@ def test_a_line_leads_from_sample_to_sample() -> None:
     upsampler = LineUpsampler()
     assert struct.unpack("<4h", upsampler.feed(struct.pack("<2h", 10, 20))) == (5, 10, 15, 20)
     assert struct.unpack("<2h", upsampler.feed(struct.pack("<h", -20))) == (0, -20)
+
+
+def test_prompt_output_comes_with_its_input_and_a_reach_later() -> None:
+    pcm = tone(440, 24000)
+    prompt = Downsampler(24000, 8000, prompt=True)
+    output = b"".join(prompt.feed(pcm[at : at + 960]) for at in range(0, len(pcm), 960))
+    assert len(output) == len(pcm) // 3
+    assert output[2 * REACH :] == down(pcm, 24000)[: -2 * REACH]
 
 
 def test_half_a_sample_is_refused() -> None:

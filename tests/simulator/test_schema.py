@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.refusal import RefusalError
-from simulator.schema import EVENTS, check, decode_audio, parse
+from simulator.schema import EVENTS, MAX_DEPTH, check, decode_audio, parse
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -49,6 +49,7 @@ def audio(**fields: Any) -> dict[str, Any]:
         audio(format={"type": "audio/pcm", "rate": 24000}, noise_reduction={"type": "near_field"}),
         audio(turn_detection={"type": "server_vad", "threshold": 1, "idle_timeout_ms": None}),
         audio(turn_detection={"type": "semantic_vad", "eagerness": "low"}),
+        audio(transcription={"model": "gpt-realtime-whisper", "delay": "low"}),
         audio(transcription={"model": "gpt-transcribe", "language": "en", "keywords": ["Tailwind"]}),
         {"type": "input_audio_buffer.append", "audio": "//8="},
         {"type": "input_audio_buffer.commit", "event_id": "e"},
@@ -148,6 +149,11 @@ def test_documented_events_pass(event: dict[str, Any]) -> None:
             "invalid_value",
             "session.audio.input.turn_detection.idle_timeout_ms",
         ),
+        (
+            audio(transcription={"language": "en"}),
+            "missing_required_parameter",
+            "session.audio.input.transcription.model",
+        ),
         ({"type": "input_audio_buffer.append"}, "missing_required_parameter", "audio"),
         ({"type": "input_audio_buffer.append", "audio": 1}, "invalid_value", "audio"),
         ({"type": "input_audio_buffer.append", "audio": "", "extra": 1}, "unknown_parameter", "extra"),
@@ -213,6 +219,19 @@ def test_no_event_passes_with_a_field_that_nobody_knows(kind: str, fields: dict[
 def test_any_frame_parses_to_an_object_or_is_refused(text: str | bytes) -> None:
     with contextlib.suppress(RefusalError):
         assert isinstance(parse(text), dict)
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+@given(depth=st.integers(1, 1100))
+def test_a_hundred_levels_are_the_most(opened: str, closed: str, depth: int) -> None:
+    inner = depth - 1  # the event itself is the first
+    frame = '{"x":' + opened * inner + "1" + closed * inner + "}"
+    if depth <= MAX_DEPTH:
+        assert "x" in parse(frame)
+    else:
+        with pytest.raises(RefusalError) as refused:
+            parse(frame)
+        assert refused.value.code == "invalid_event"
 
 
 @given(data=st.binary(max_size=400))

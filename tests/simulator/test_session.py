@@ -196,6 +196,8 @@ def test_the_voice_is_locked_once_the_assistant_has_spoken(line: Line) -> None:
     client.send("session.update", session={"type": "realtime", "audio": {"output": {"voice": "ash"}}})
     assert client.refusal()["code"] == "cannot_update_voice"
     client.send("session.update", session={"type": "realtime", "audio": {"output": {"voice": "cedar"}}})
+    assert client.refusal()["code"] == "cannot_update_voice", "also for the voice that it has"
+    client.send("session.update", session={"type": "realtime", "instructions": "Be brief."})
     assert client.until("session.updated")["session"]["audio"]["output"]["voice"] == "cedar"
 
 
@@ -280,14 +282,15 @@ def test_the_callers_speech_cancels_the_response_at_once(line: Line) -> None:
     assert response["status"] == "cancelled"
     assert response["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
     assert response["output"][0]["status"] == "incomplete"
-    after = client.types()[client.types().index("input_audio_buffer.speech_started") :]
-    assert "response.output_audio.delta" not in after
-    assert "response.output_audio_transcript.delta" not in after
-    assert after[1:4] == [
+    kinds = [event["type"] for event in client.seen]
+    after = kinds[kinds.index("input_audio_buffer.speech_started") :]
+    assert after[1:5] == [
+        "response.output_audio.delta",
         "response.output_audio.done",
         "response.output_audio_transcript.done",
         "response.content_part.done",
     ]
+    assert "response.output_audio_transcript.delta" not in after
     item = line.model.await_session().items[0]
     assert item.audio_ms == len(client.audio()) // 8 < 10_000
     client.hear(silence(500))
@@ -295,6 +298,73 @@ def test_the_callers_speech_cancels_the_response_at_once(line: Line) -> None:
     client.until("response.done")
     ended = client.seen.index(next(event for event in client.seen if event.get("response") == response))
     assert response["id"] not in {event.get("response_id") for event in client.seen[ended + 1 :]}
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_as_many_deltas_as_asked_for_come_late(line: Line, late: int) -> None:
+    client = line.open(ScriptedReply(audio=tone(20_000)), pace=2, late_deltas=late)
+    client.configure()
+    client.send("response.create")
+    client.until("response.output_audio.delta")
+    client.until("response.output_audio.delta")
+    client.hear(tone(200))
+    client.until("input_audio_buffer.speech_started")
+    before = len(client.audio())
+    client.until("response.done")
+    assert len(client.audio()) - before == late * 200 * 8
+    [item] = line.model.await_session().items
+    assert item.audio_ms == len(client.audio()) // 8, "what is late is in the item all the same"
+
+
+def test_a_late_delta_costs_no_more_than_the_response_may(line: Line) -> None:
+    client = line.open(ScriptedReply(audio=tone(4000)), pace=2)
+    client.configure()
+    client.send("response.create", response={"max_output_tokens": 6})
+    client.until("response.output_audio.delta")
+    client.send("response.cancel")
+    response = client.until("response.done")["response"]
+    assert response["status"] == "cancelled"
+    assert len(client.audio()) == 200 * 8
+    assert response["usage"]["output_tokens"] == 4
+
+
+@pytest.mark.parametrize(
+    ("transcription", "field"),
+    [
+        ({"model": "whisper-1", "keywords": ["Tailwind"]}, "keywords"),
+        ({"model": "gpt-4o-transcribe", "languages": ["en"]}, "languages"),
+        ({"model": "gpt-transcribe", "delay": "low"}, "delay"),
+        ({"model": "gpt-realtime-whisper", "prompt": "bicycles"}, "prompt"),
+        ({"model": "gpt-4o-transcribe-diarize", "prompt": "bicycles"}, "prompt"),
+    ],
+)
+def test_a_transcription_model_is_given_only_what_it_takes(
+    line: Line, transcription: dict[str, Any], field: str
+) -> None:
+    client = line.open()
+    update = {"type": "realtime", "audio": {"input": {"transcription": transcription}}}
+    client.send("session.update", session=update)
+    error = client.refusal()
+    assert (error["code"], error["param"]) == (
+        "invalid_value",
+        f"session.audio.input.transcription.{field}",
+    )
+    assert client.configure()["audio"]["input"]["transcription"] is None
+
+
+@pytest.mark.parametrize(
+    "transcription",
+    [
+        {"model": "gpt-transcribe", "keywords": ["Tailwind"], "prompt": "bicycles", "languages": ["en"]},
+        {"model": "gpt-live-transcribe", "keywords": ["Tailwind"]},
+        {"model": "gpt-realtime-whisper", "delay": "low"},
+        {"model": "whisper-1", "prompt": "bicycles"},
+    ],
+)
+def test_a_transcription_model_takes_what_is_its_own(line: Line, transcription: dict[str, Any]) -> None:
+    client = line.open()
+    session = client.configure(audio={"input": {"transcription": transcription}})
+    assert session["audio"]["input"]["transcription"] == transcription
 
 
 def test_without_interrupt_response_the_answer_goes_on(line: Line) -> None:
@@ -642,6 +712,30 @@ def test_what_is_not_an_event_is_refused_and_the_session_goes_on(line: Line, fra
     client.configure()
 
 
+@pytest.mark.parametrize("depth", [300, 700])
+def test_an_event_that_is_nested_too_deeply_is_refused_and_the_session_goes_on(
+    line: Line, depth: int
+) -> None:
+    client = line.open()
+    deep = '{"a":' * depth + "1" + "}" * depth
+    tool = f'{{"type":"function","name":"f","parameters":{deep}}}'
+    client.socket.send(f'{{"type":"session.update","session":{{"type":"realtime","tools":[{tool}]}}}}')
+    assert client.refusal()["code"] == "invalid_event"
+    client.configure()
+
+
+def test_a_writer_that_fails_closes_the_socket(line: Line, logs: ExpectedLogs) -> None:
+    logs.expect("model-writes sess_.* failed")
+    client = line.open()
+    session = line.model.await_session()
+    session.send({"type": "error", "error": object()})
+    with pytest.raises(ConnectionClosed) as ending:
+        client.next()
+    assert ending.value.rcvd is not None
+    assert ending.value.rcvd.code == 1011
+    assert session.closed.wait(5)
+
+
 def test_audio_that_is_not_base64_is_refused(line: Line) -> None:
     client = line.open()
     client.send("input_audio_buffer.append", audio="%%%", event_id="a1")
@@ -777,3 +871,43 @@ def test_a_client_that_hangs_up_ends_the_session_and_its_speech(line: Line) -> N
     assert not [
         each.name for each in threading.enumerate() if session.id in each.name and "reads" not in each.name
     ]
+
+
+class Dawdler(Script):
+    """A voice and a dialogue that take their time: to stop speaking, and to think of an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(heard=["hello"])
+        self.silent = threading.Event()
+
+    def speak(self, text: str, *, voice: str = "marin", speed: float = 1.0) -> Iterator[bytes]:
+        try:
+            while True:
+                yield tone(100)
+        finally:
+            threading.Event().wait(0.2)
+            self.silent.set()
+
+    def reply(self, heard: str, tools: object = ()) -> ScriptedReply:
+        threading.Event().wait(0.2)
+        return ScriptedReply("Yes.")
+
+
+def test_a_session_is_closed_when_its_last_thread_has_ended(line: Line) -> None:
+    script = Dawdler()
+    client = Client(f"{line.model_for(script, pace=8).url}?model=m")
+    session = line.model.await_session()
+    session.say("A long story.")
+    client.until("response.output_audio.delta")
+    client.close()
+    assert session.closed.wait(5)
+    assert script.silent.is_set()
+
+
+def test_the_transcript_waits_for_the_reply_to_begin(line: Line) -> None:
+    client = Client(f"{line.model_for(Dawdler(), pace=8).url}?model=m")
+    client.configure(audio={"input": {"transcription": {"model": "gpt-transcribe"}}})
+    client.hear(tone(300) + silence(500))
+    client.until("conversation.item.input_audio_transcription.completed")
+    client.close()
+    assert "response.output_item.added" in client.types()

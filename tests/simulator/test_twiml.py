@@ -20,6 +20,7 @@ from simulator.twiml import (
     Stream,
     StreamRefusedError,
     TwimlError,
+    check_type,
     parse,
     stream_url,
 )
@@ -42,7 +43,7 @@ def test_every_verb_that_the_sdk_writes_is_read() -> None:
         Play(url="https://voice.example.com/hello.wav"),
         Play(digits="1w2"),
         Pause(3.0),
-        Dial("+15550100009", "+15550100002"),
+        Dial("+15550100009"),
         Redirect("/next", "GET"),
         Reject("busy"),
         Hangup(),
@@ -135,7 +136,6 @@ def test_no_document_raises_anything_but_a_twiml_error(document: bytes) -> None:
     [
         ("wss://voice.example.com/websocket/tok", "wss://voice.example.com/websocket/tok"),
         ("wss://voice.example.com:443/w/", "wss://voice.example.com:443/w/"),
-        ("ws://127.0.0.1:5000/websocket", "ws://127.0.0.1:5000/websocket"),
         ("/websocket", "wss://voice.example.com/websocket"),
     ],
 )
@@ -143,9 +143,25 @@ def test_a_stream_url_is_opened_as_written(written: str, opened: str) -> None:
     assert stream_url(Stream(written), HERE) == opened
 
 
+def test_a_server_without_tls_may_have_its_stream_without() -> None:
+    url = "ws://127.0.0.1:5000/websocket"
+    assert stream_url(Stream(url), "http://127.0.0.1:5000/twiml") == url
+    assert stream_url(Stream("/websocket"), "http://127.0.0.1:5000/twiml") == url
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "text/html", "application/json", "audio/basic"])
+def test_only_xml_is_taken_for_twiml(content_type: str) -> None:
+    check_type("text/xml")
+    check_type("application/xml")
+    with pytest.raises(TwimlError, match=content_type) as refused:
+        check_type(content_type)
+    assert refused.value.code == 12300
+
+
 @pytest.mark.parametrize(
     ("stream", "code"),
     [
+        (Stream("ws://voice.example.com/websocket"), 31922),
         (Stream("https://h/m"), 31922),
         (Stream("wss://h/m?token=1"), 31920),
         (Stream("/m?token=1"), 31920),
