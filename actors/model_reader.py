@@ -66,7 +66,7 @@ class ModelReader:
                 if self._transcoder and (rest := self._transcoder.finish(part)):
                     self._post_audio(event.response_id, part, rest)
                 post(self._phone, AssistantAudioDone(0.0, part))
-            case realtime.Other():
+            case realtime.Other() | realtime.ItemAdded() | realtime.AudioCommitted():
                 pass  # nothing that a telephone call needs
             case realtime.ResponseDone():
                 self._check_length(event)

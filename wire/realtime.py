@@ -70,6 +70,28 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioCommitted:
+    """What the caller said in a turn has become an item of the conversation."""
+
+    item_id: str
+    previous_item_id: str | None
+    """None: it is the first, or the server does not say"""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAdded:
+    """An item is in the conversation, the caller's, the assistant's or another; its content may be still to come."""
+
+    item_id: str
+    previous_item_id: str | None
+    """None: it is the first, or the server does not say"""
+    role: str
+    """user, assistant or system; empty for what is no message"""
+    kind: str
+    """message, function_call, function_call_output or one of MCP's"""
+
+
+@dataclass(frozen=True, slots=True)
 class CallerTranscript:
     """What the caller said; comes any time after the turn, or never. None: the transcription failed."""
 
@@ -137,6 +159,8 @@ Event = (
     | AudioDone
     | SpeechStarted
     | SpeechStopped
+    | AudioCommitted
+    | ItemAdded
     | CallerTranscript
     | AssistantTranscript
     | ResponseCreated
@@ -160,6 +184,10 @@ def parse(text: str | bytes) -> Event:
             return SpeechStarted(required(event, "audio_start_ms", int), required(event, "item_id", str))
         case "input_audio_buffer.speech_stopped":
             return SpeechStopped(required(event, "audio_end_ms", int), required(event, "item_id", str))
+        case "input_audio_buffer.committed":
+            return AudioCommitted(required(event, "item_id", str), _previous_item_id(event))
+        case "conversation.item.added" | "conversation.item.created":
+            return _item_added(required(event, "item", dict), _previous_item_id(event))
         case "response.created":
             return ResponseCreated(required(required(event, "response", dict), "id", str))
         case "response.done":
@@ -186,6 +214,20 @@ def _part(event: dict[str, Any]) -> tuple[str, str, int]:
         required(event, "response_id", str),
         required(event, "item_id", str),
         required(event, "content_index", int),
+    )
+
+
+def _previous_item_id(event: dict[str, Any]) -> str | None:
+    previous = event.get("previous_item_id")
+    return previous if isinstance(previous, str) and previous else None
+
+
+def _item_added(item: dict[str, Any], previous_item_id: str | None) -> ItemAdded:
+    return ItemAdded(
+        item_id=required(item, "id", str),
+        previous_item_id=previous_item_id,
+        role=str(item.get("role") or ""),
+        kind=required(item, "type", str),
     )
 
 

@@ -132,7 +132,6 @@ class Turns:
     def speech_started(self, now: float) -> list[Command]:
         """The caller speaks."""
         self._speaking = True
-        self._expected_until = NEVER
         return self._commands(now)
 
     def speech_stopped(self, now: float) -> list[Command]:
@@ -201,14 +200,13 @@ class Turns:
         if self._asked is not None and now >= self._expected_until:
             asked, self._asked = self._asked, None
             return _Response(response_id, asked, asked.answers)
-        # The server's own, also while ours is not answered: the turn ended before ours got there.
+        # The server's own; while ours is not answered either, that is a guess, and makes nothing moot.
         self._expected_until = NEVER
-        return _Response(response_id, None, began_at - IN_FLIGHT_SECONDS)
+        knows_of = NEVER if self._asked is not None else began_at - IN_FLIGHT_SECONDS
+        return _Response(response_id, None, knows_of)
 
     def _settle(self, response: _Response, status: str, reason: str, error: Error | None, now: float) -> None:
         self._owed = [owed for owed in self._owed if owed.since >= response.moot_before]
-        if self._asked is not None and self._asked.since < response.moot_before:
-            self._asked = None
         if status == "failed":
             again = response.owed or _Owed(None, now, response.moot_before)
             self._failed(again, error or UNEXPLAINED, now)

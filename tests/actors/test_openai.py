@@ -469,7 +469,14 @@ def test_audio_goes_from_the_reader_straight_to_the_phone_with_its_ids(started: 
 
 
 def test_events_that_a_telephone_does_not_need_are_ignored(started: Model) -> None:
-    started.socket.say({"type": "rate_limits.updated", "rate_limits": []}, {"type": "novel"}, CREATED)
+    item = {"id": "item_u", "type": "message", "role": "user"}
+    started.socket.say(
+        {"type": "rate_limits.updated", "rate_limits": []},
+        {"type": "conversation.item.added", "item": item, "previous_item_id": None},
+        {"type": "input_audio_buffer.committed", "item_id": "item_u", "previous_item_id": None},
+        {"type": "novel"},
+        CREATED,
+    )
     started.socket.expect("session.update")
     assert started.phone.told() == []
 

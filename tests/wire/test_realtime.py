@@ -33,6 +33,8 @@ STOPPED = '{"type":"input_audio_buffer.speech_stopped","event_id":"event_3","aud
 COMMITTED = (
     '{"type":"input_audio_buffer.committed","event_id":"e4","previous_item_id":"item_a0","item_id":"item_u1"}'
 )
+ADDED = """{"type":"conversation.item.added","event_id":"event_12","previous_item_id":"item_u1","item":{
+"id":"item_a1","object":"realtime.item","type":"message","status":"in_progress","role":"assistant","content":[]}}"""
 AUDIO = (
     '{"type":"response.output_audio.delta","event_id":"event_5","response_id":"resp_1","item_id":"item_a1",'
     '"output_index":0,"content_index":0,"delta":"//////////8="}'
@@ -66,7 +68,8 @@ GOLDEN = {
     SESSION_UPDATED: realtime.SessionUpdated("audio/pcmu", "audio/pcmu"),
     STARTED: realtime.SpeechStarted(1000, "item_u1"),
     STOPPED: realtime.SpeechStopped(2000, "item_u1"),
-    COMMITTED: realtime.Other("input_audio_buffer.committed", orjson.loads(COMMITTED)),
+    COMMITTED: realtime.AudioCommitted("item_u1", "item_a0"),
+    ADDED: realtime.ItemAdded("item_a1", "item_u1", "assistant", "message"),
     AUDIO: realtime.AudioDelta("resp_1", "item_a1", 0, "//////////8=", 1.0),
     HEARD: realtime.CallerTranscript("item_u1", "Hey, can you hear me?"),
     ARGUMENTS: realtime.Other("response.function_call_arguments.done", orjson.loads(ARGUMENTS)),
@@ -85,6 +88,9 @@ UNDERSTOOD = [
     "response.output_audio.done",
     "input_audio_buffer.speech_started",
     "input_audio_buffer.speech_stopped",
+    "input_audio_buffer.committed",
+    "conversation.item.added",
+    "conversation.item.created",
     "response.created",
     "response.done",
     "response.output_audio_transcript.done",
@@ -115,6 +121,7 @@ KEYS = [
         "message",
         "event_id",
     ),
+    *("item", "previous_item_id", "role"),
     *("audio", "input", "output", "format", "input_audio_format", "output_audio_format"),
 ]
 JSON = st.recursive(
@@ -223,6 +230,11 @@ def test_audio_says_how_long_it_lasts() -> None:
             "response.output_audio_transcript.done",
             PART | {"transcript": "Hello."},
         ),
+        (
+            "conversation.item.created",
+            "conversation.item.added",
+            {"previous_item_id": "item_a0", "item": {"id": "item_u1", "type": "message", "role": "user"}},
+        ),
     ],
 )
 def test_the_beta_names_mean_the_same(beta: str, ga: str, fields: dict[str, Any]) -> None:
@@ -264,6 +276,22 @@ def test_how_a_response_ended_is_told(
 ) -> None:
     frame = event("response.done", response={"id": "r", "status": details["type"], "status_details": details})
     assert realtime.parse(frame) == realtime.ResponseDone("r", details["type"], reason, error)
+
+
+@pytest.mark.parametrize("previous", [{}, {"previous_item_id": None}, {"previous_item_id": ""}])
+def test_the_first_item_has_no_predecessor(previous: dict[str, Any]) -> None:
+    call = {
+        "id": "item_f1",
+        "type": "function_call",
+        "name": "lookup",
+        "call_id": "call_1",
+        "arguments": "{}",
+    }
+    assert realtime.parse(event("conversation.item.added", item=call, **previous)) == realtime.ItemAdded(
+        "item_f1", None, "", "function_call"
+    )
+    committed = event("input_audio_buffer.committed", item_id="item_u1", **previous)
+    assert realtime.parse(committed) == realtime.AudioCommitted("item_u1", None)
 
 
 def test_a_failed_transcription_is_a_transcript_without_text() -> None:

@@ -321,11 +321,14 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
     ],
     "a late answer of the server's that was taken for ours is put right by the refusal": [
         (0.0, stopped, []),
-        (0.0, owe(None), [Remind(3.0)]),
-        (3.0, due, asks(None)),
+        (0.0, owe(GREETING), [Remind(3.0)]),
+        (3.0, due, asks(GREETING)),
         (3.0, created("r1"), []),
         (3.125, refused(ACTIVE), []),
-        (4.0, done("r1", "cancelled"), asks(None)),
+        (4.0, done("r1", "failed"), [Remind(0.5)]),
+        (4.5, due, asks(None)),
+        (4.5, created("r2"), []),
+        (5.0, done("r2"), asks(GREETING)),
     ],
     "a request that is never answered is made again and in the end given up": [
         (0.0, owe(GREETING), asks(GREETING)),
@@ -337,13 +340,15 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (18.5, due, asks(GREETING)),
         (23.5, due, [GiveUp(UNANSWERED)]),
     ],
-    "a request that is never answered is moot once the caller has been": [
+    "a request that crossed the caller's turn is not taken for answered by the server's answer to that": [
         (0.0, owe(GREETING), asks(GREETING)),
         (0.0, started, []),
+        (0.0, owe(STILL_THERE), []),
         (1.0, stopped, []),
         (1.0, created("r1"), []),
         (2.0, done("r1"), []),
-        (9.0, due, []),
+        (2.0, created("r2"), []),
+        (3.0, done("r2"), asks(STILL_THERE)),
     ],
     "an end without a beginning is the end of what was asked for": [
         (0.0, owe(GREETING), asks(GREETING)),
@@ -386,8 +391,24 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (0.0, created("r1"), []),
         (0.0, owe(None), []),
         (0.125, created("r2"), []),
-        (0.5, done("r1"), []),
         (1.0, done("r2"), asks(None)),
+        (1.0, done("r1", "failed", BROKE), []),
+    ],
+    "a result that joins the retry of an older one is not moot with that": [
+        (0.0, owe(None), asks(None)),
+        (0.0, created("r1"), []),
+        (1.25, owe(None), []),
+        (1.25, done("r1", "failed", BUSY), [Remind(0.5)]),
+        (1.25, stopped, [Remind(3.0)]),
+        (1.25, created("r2"), []),
+        (2.0, done("r2"), asks(None)),
+    ],
+    "what waits keeps its place when it is owed again": [
+        (0.0, created("r1"), []),
+        (0.0, owe(GREETING), []),
+        (0.0, owe(STILL_THERE), []),
+        (0.0, owe(GREETING), []),
+        (1.0, done("r1"), asks(GREETING)),
     ],
 }
 
@@ -411,6 +432,15 @@ WE_ANSWER: dict[str, list[Step]] = {
         (1.0, created("r1"), []),
         (1.5, owe("Say that nobody answers there."), []),
         (2.0, done("r1"), asks("Say that nobody answers there.")),
+    ],
+    "a tool's result that joins the answer to a turn leaves moot what was": [
+        (0.0, created("r1"), []),
+        (0.5, owe(STILL_THERE), []),
+        (1.0, stopped, []),
+        (1.5, owe(None), []),
+        (2.0, done("r1"), asks(None)),
+        (2.0, created("r2"), []),
+        (3.0, done("r2"), []),
     ],
     "an answer to a turn that failed is asked for again before anything else": [
         (0.0, stopped, asks(None)),
