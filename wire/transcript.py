@@ -1,0 +1,216 @@
+"""The conversation in order, with what the caller has really heard of it.
+
+Texts come when they come: the assistant's ahead of its voice, the caller's before, during or after the reply, or
+never. The order is that of the conversation's items, each of which names the one before it:
+
+    root <- item_1 <- item_2 <- item_3          an item goes right behind its predecessor, and before
+                        ^------ item_4          what was put there earlier: 1, 2, 4, 3
+
+An item whose predecessor is not known yet begins a chain of its own, and so does one that names none; such chains
+stand in the order in which they began to be known, those at the root first.
+
+Pure. Source: OpenAI Realtime reference, on `conversation.item.added` and transcripts.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal
+
+Speaker = Literal["caller", "assistant"]
+
+ROOT = "root"
+SPEAKERS: dict[str, Speaker] = {"user": "caller", "assistant": "assistant"}
+"""By an item's role; items of other roles, and those without one, are spoken by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one of the two said in one item."""
+
+    item_id: str
+    speaker: Speaker
+    text: str
+    """empty while there is none: not transcribed yet, not at all, or with `failed`"""
+    heard_text: str
+    """how `text` begins, as far as it was heard; all of what the caller said"""
+    heard_ms: int
+    """of the assistant's voice, as far as was told; 0 for the caller"""
+    total_ms: int
+    """of the assistant's voice as received; 0 for the caller"""
+    failed: bool = False
+    """the transcription of the caller failed"""
+
+
+@dataclass(slots=True)
+class _Part:
+    text: str = ""
+    queued_ms: float = 0.0
+    cut_ms: int | None = None
+    cut_of_ms: int = 0
+    played: bool = False
+
+    @property
+    def total_ms(self) -> int:
+        return max(int(self.queued_ms), self.cut_of_ms)
+
+
+@dataclass(slots=True)
+class _Item:
+    item_id: str
+    known_since: int
+    previous: "_Item | None" = None
+    followers: "list[_Item]" = field(default_factory=list)
+    at_root: bool = False
+    role: str = ""
+    caller_text: str | None = None
+    transcription_failed: bool = False
+    deleted: bool = False
+    parts: dict[int, _Part] = field(default_factory=dict)
+
+
+class Transcript:
+    """What was said in one call. Not thread-safe: it belongs to one actor."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, _Item] = {}
+        self._at_root: list[_Item] = []
+
+    def add(self, item_id: str, previous_item_id: str | None, role: str) -> None:
+        """An item is in the conversation: `conversation.item.added`, or `input_audio_buffer.committed` ("user").
+
+        It may be said several times, and of an item that is known already. An empty role leaves what is known.
+        """
+        item = self._item(item_id)
+        item.role = role or item.role
+        if previous_item_id is None or item.previous is not None or item.at_root:
+            return
+        if previous_item_id == ROOT:
+            item.at_root = True
+            self._at_root.append(item)
+            return
+        item.previous = self._item(previous_item_id)
+        item.previous.followers.append(item)
+        # A chain counts as known since the first that was heard of any of its items.
+        before: _Item | None = item.previous
+        while before is not None and before.known_since > item.known_since:
+            before.known_since = item.known_since
+            before = before.previous
+
+    def assistant_said(self, item_id: str, content_index: int, text: str) -> None:
+        """The whole text of a part of what the assistant says, heard or not."""
+        self._part(item_id, content_index).text = text
+
+    def caller_said(self, item_id: str, text: str | None) -> None:
+        """What the caller said; None: the transcription failed, which a text puts right."""
+        item = self._item(item_id)
+        if text is None:
+            item.transcription_failed = True
+        else:
+            item.caller_text = text
+
+    def queued(self, item_id: str, content_index: int, duration_ms: float) -> None:
+        """So much more of a part's audio went to the phone."""
+        self._part(item_id, content_index).queued_ms += duration_ms
+
+    def cut_off(self, item_id: str, content_index: int, heard_ms: int, total_ms: int) -> None:
+        """The caller interrupted a part. Where a resumed one is interrupted again, the longer of the two counts."""
+        part = self._part(item_id, content_index)
+        part.cut_ms = max(part.cut_ms or 0, heard_ms)
+        part.cut_of_ms = max(part.cut_of_ms, total_ms, heard_ms)
+
+    def played(self, item_id: str, content_index: int) -> None:
+        """The caller heard a part to its end."""
+        self._part(item_id, content_index).played = True
+
+    def deleted(self, item_id: str) -> None:
+        """The item is not in the conversation any more, and neither is it in the transcript. Its place stays."""
+        self._item(item_id).deleted = True
+
+    def entries(self) -> tuple[Entry, ...]:
+        """What was said so far, in the order of the conversation."""
+        found = (_entry(item) for item in self._in_order() if not item.deleted)
+        return tuple(entry for entry in found if entry is not None)
+
+    def _item(self, item_id: str) -> _Item:
+        item = self._items.get(item_id)
+        if item is None:
+            item = self._items[item_id] = _Item(item_id, len(self._items))
+        return item
+
+    def _part(self, item_id: str, content_index: int) -> _Part:
+        return self._item(item_id).parts.setdefault(content_index, _Part())
+
+    def _in_order(self) -> Iterator[_Item]:
+        by_time = sorted(self._items.values(), key=lambda item: item.known_since)
+        firsts = (item for item in by_time if item.previous is None and not item.at_root)
+        seen: set[str] = set()
+        # Once more all of them: items that name each other in a circle are behind no first one.
+        for first in chain(reversed(self._at_root), firsts, by_time):
+            waiting = [first]
+            while waiting:
+                item = waiting.pop()
+                if item.item_id not in seen:
+                    seen.add(item.item_id)
+                    yield item
+                    waiting += item.followers  # the latest is popped first
+
+
+def _entry(item: _Item) -> Entry | None:
+    has_caller = item.caller_text is not None or item.transcription_failed
+    speaker = SPEAKERS.get(item.role) or ("caller" if has_caller else "assistant" if item.parts else None)
+    match speaker:
+        case "caller":
+            text = item.caller_text or ""
+            failed = item.transcription_failed and item.caller_text is None
+            return Entry(item.item_id, speaker, text, text, 0, 0, failed)
+        case "assistant":
+            parts = [part for _, part in sorted(item.parts.items())]
+            heard = _heard(parts)
+            return Entry(
+                item.item_id,
+                speaker,
+                " ".join(part.text for part in parts if part.text),
+                " ".join(_heard_texts(zip(parts, heard, strict=True))),
+                sum(part.total_ms if ms is None else ms for part, ms in zip(parts, heard, strict=True)),
+                sum(part.total_ms for part in parts),
+            )
+        case _:
+            return None
+
+
+def _heard(parts: list[_Part]) -> list[int | None]:
+    """Milliseconds heard of each part; None: it was heard to its end."""
+    # Parts are played in order: where a later one was heard, this one was too, unless it was cut off.
+    latest = max((index for index, part in enumerate(parts) if part.played or part.cut_ms), default=-1)
+    return [
+        None if part.played or (part.cut_ms is None and index < latest) else part.cut_ms or 0
+        for index, part in enumerate(parts)
+    ]
+
+
+def _heard_texts(parts: Iterable[tuple[_Part, int | None]]) -> Iterator[str]:
+    """The heard text of each part, up to the first that was not heard to its end."""
+    for part, heard_ms in parts:
+        heard = part.text if heard_ms is None else _heard_text(part.text, heard_ms, part.total_ms)
+        if heard:
+            yield heard
+        if heard != part.text:
+            return
+
+
+def _heard_text(text: str, heard_ms: int, total_ms: int) -> str:
+    """The words of the text that were heard to their ends, at an even pace."""
+    if heard_ms >= total_ms > 0:
+        return text
+    end = len(text) * heard_ms // max(total_ms, 1)
+    while end > 0 and not _is_boundary(text, end):
+        end -= 1
+    return text[:end].rstrip()
+
+
+def _is_boundary(text: str, index: int) -> bool:
+    # Chinese and Japanese have no spaces; there every (wide) character may be the last.
+    before, behind = text[index - 1], text[index]
+    return behind.isspace() or bool({"W", "F"} & set(map(unicodedata.east_asian_width, (before, behind))))
