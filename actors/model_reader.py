@@ -54,7 +54,6 @@ class ModelReader:
         except Exception as error:
             self._log.exception("the model's reader failed")
             reason = f"the model's reader failed: {type(error).__name__}"
-        self._socket.release()
         post(self._actor, SocketLost(reason))
 
     def _tell(self, event: realtime.Event) -> None:

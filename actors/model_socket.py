@@ -1,6 +1,6 @@
 """The websocket to the model: websocket-client with its traps avoided, and abortable at any moment.
 
-`connect`, `receive` and `release` belong to the reading thread, `send` and `close` to the actor; `abort` may be
+`connect` and `receive` belong to the reading thread, `send`, `close` and then `release` to the actor; `abort` may be
 called by anyone. websocket-client supports exactly that: one reader and one writer.
 """
 
@@ -168,7 +168,7 @@ class ModelSocket:
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Give the file descriptor back. The reading thread's last act."""
+        """Give the file descriptor back, when nobody reads or writes any more."""
         self._websocket.shutdown()
         with self._lock:
             if self._socket is not None:

@@ -21,7 +21,7 @@ from actors.messages import (
 )
 from actors.meter import Meter, NoMeter
 from actors.model_reader import ModelReader
-from actors.model_socket import ModelSocket
+from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import CallerTranscoder
 from wire import errors, realtime
 from wire.dialect import Dialect, Session
@@ -65,6 +65,7 @@ class OpenAIActor(Member):
         self._session = session
         self._greeting = greeting
         self._ready = False
+        self._unwritable = False
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
         self._reader = threading.Thread(
@@ -80,7 +81,7 @@ class OpenAIActor(Member):
                 if self._transcoder is not None:
                     payload = self._transcoder.transcode(payload)
                 if payload:
-                    self._socket.send(realtime.append_audio(payload))
+                    self._send(realtime.append_audio(payload))
             case realtime.SpeechStarted():
                 self._interrupt(message)
             case Onset():
@@ -102,7 +103,7 @@ class OpenAIActor(Member):
                 post(self.parent, AssistantSaid(item_id, text))
             case realtime.SessionCreated():
                 # Not before: an invalid key is accepted with 101 and refused afterwards.
-                self._socket.send(self._dialect.session_update(self._session))
+                self._send(self._dialect.session_update(self._session))
             case realtime.SessionUpdated():
                 self._session_updated(message)
             case realtime.Error():
@@ -125,6 +126,8 @@ class OpenAIActor(Member):
         self._socket.close()
         if self._reader.ident is not None:
             self._reader.join(READER_END_SECONDS)
+        # Not by the reader: this thread might be sending, and then write to whatever has got the descriptor since.
+        self._socket.release()
         if dropped := self.mailbox.dropped_ms:
             self.log.warning("%.0f ms of the caller's audio were dropped: the model was slow", dropped)
             self._meter.audio_dropped("caller", dropped)
@@ -161,10 +164,10 @@ class OpenAIActor(Member):
         for item_id, parts in by_item.items():
             # Parts are played in order: where the first is not among those cut off, it was heard to its end.
             if parts[0].part.content_index == 0 and not any(cut.heard_ms for cut in parts):
-                self._socket.send(realtime.delete_item(item_id))
+                self._send(realtime.delete_item(item_id))
                 continue
             for cut in parts:
-                self._socket.send(realtime.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
+                self._send(realtime.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
@@ -176,11 +179,21 @@ class OpenAIActor(Member):
             self._turns.response_done(done.response_id, done.status, done.reason, done.error, self._now())
         )
 
+    def _send(self, text: str) -> None:
+        if self._unwritable:
+            return
+        try:
+            self._socket.send(text)
+        except ModelSocketError:
+            # How it ended, with the close code, is for the reader to tell, which this wakes.
+            self._unwritable = True
+            self._socket.abort()
+
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
                 case Ask(instructions=instructions):
-                    self._socket.send(realtime.create_response(instructions))
+                    self._send(realtime.create_response(instructions))
                 case Remind(seconds=seconds):
                     self._clock.after(seconds, self.actor_ref, DeadlinePassed(DeadlinePassed.TURN))
                 case GiveUp(error=error):

@@ -138,7 +138,7 @@ class FakeModelSocket(ModelSocket):
         self.deaf = False
         """`close` waits for ever; only an `abort` from outside ends it."""
         self.release_seconds = 0.0
-        """How long the reader's last act takes."""
+        """How long giving the descriptor back takes."""
         self._aborted = False
         self._gone = threading.Event()
         self._received: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -160,6 +160,10 @@ class FakeModelSocket(ModelSocket):
         if self._gone.is_set():
             raise ModelSocketError("cannot be written: it is gone")
         self._sent.put(text)
+
+    def break_writes(self) -> None:
+        """From now on nothing can be sent; what the server says still comes."""
+        self._gone.set()
 
     def close(self) -> None:
         self.journal.append("model closing")

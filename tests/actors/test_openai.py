@@ -521,10 +521,26 @@ def test_a_refused_connection_ends_the_actor_with_the_reason(logs: ExpectedLogs)
 
 
 def test_a_socket_that_cannot_be_written_ends_the_actor(logs: ExpectedLogs) -> None:
-    logs.expect("CA1: model socket cannot be written")
+    logs.expect("CA1: model socket lost")
+    model = Model()
+    ref = OpenAIActor.start(*model.arguments)
+    model.socket.say(CREATED, UPDATED)
+    model.call.expect(SessionReady)
+    model.socket.break_writes()
+    ref.tell(CallerAudio(20, "AAAA"))
+    assert isinstance(model.call.expect(Exited).error, CallError)
+    assert model.socket.aborted
+
+
+def test_a_socket_that_ended_is_reported_by_its_end_and_not_by_the_write_that_failed_for_it(
+    logs: ExpectedLogs,
+) -> None:
+    """The close code tells a refused key from a bad network; a broken pipe tells nothing."""
+    logs.expect("CA1: closed with code 3000")
     model = Model().ready()
-    model.socket.abort()
+    model.socket.break_writes()
     model.actor.on_receive(CallerAudio(20, "AAAA"))
+    model.actor.on_receive(SocketLost("closed with code 3000 invalid_api_key"))
 
 
 def test_a_lost_socket_is_not_taken_for_a_failure_after_an_orderly_stop(started: Model) -> None:
