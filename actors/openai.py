@@ -149,13 +149,13 @@ class OpenAIActor(Member):
 
     def _interrupt(self, started: realtime.SpeechStarted) -> None:
         caller = self._caller.speech_started(started.audio_start_ms, self._now())
+        if self._session.interruptible:
+            # A response that the server has not finished may still send audio; one that it has may be on its way.
+            dead = frozenset(self._responses_since_interruption | self._active_responses)
+            post(self._phone, Interrupt(dead, caller))
+            self._responses_since_interruption.clear()
+        # After that: what follows from it may write to the model's socket, and the caller hears us until the clear.
         self._carry_out(self._turns.speech_started(self._now()))
-        if not self._session.interruptible:
-            return
-        # A response that the server has not finished may still send audio; one that it has may still be on its way.
-        dead = frozenset(self._responses_since_interruption | self._active_responses)
-        post(self._phone, Interrupt(dead, caller))
-        self._responses_since_interruption.clear()
 
     def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
         by_item: dict[str, list[Heard]] = {}
