@@ -68,6 +68,11 @@ class Continuity:
         self.out_of_order = 0
         """Messages that repeated a timestamp or went back behind one."""
 
+    @property
+    def clock_ms(self) -> float:
+        """Where in the stream everything that was passed on ends, in ms since it began."""
+        return self._clock_ms or 0.0
+
     def before(self, timestamp_ms: int, duration_ms: float) -> tuple[UlawAudio, ...]:
         """The silence that goes in front of a media message: most of the time none. Never raises.
 

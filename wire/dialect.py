@@ -52,6 +52,8 @@ class Dialect:
     """HTTP headers of the upgrade for an API key"""
     describe: Callable[[Session], dict[str, Any]]
     """the `session` object of `session.update`"""
+    detect: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """the same of an update of turn detection alone"""
 
     def address(self, url: str, model: str) -> str:
         """The socket's address: `url` is without query; Azure takes its deployment's name as the model."""
@@ -60,6 +62,10 @@ class Dialect:
     def session_update(self, session: Session) -> str:
         """The `session.update` event. It states every field: an omitted one would keep a server's default."""
         return orjson.dumps({"type": "session.update", "session": self.describe(session)}).decode()
+
+    def turn_detection_update(self, turn_detection: Mapping[str, Any]) -> str:
+        """A `session.update` of nothing but turn detection. Never with the voice: the whole would be refused."""
+        return orjson.dumps({"type": "session.update", "session": self.detect(turn_detection)}).decode()
 
 
 def _ga_session(session: Session) -> dict[str, Any]:
@@ -99,12 +105,21 @@ def _beta_session(session: Session) -> dict[str, Any]:
     }
 
 
-OPENAI = Dialect("openai", lambda key: (f"Authorization: Bearer {key}",), _ga_session)
-AZURE = Dialect("azure", lambda key: (f"api-key: {key}",), _ga_session)
+def _ga_detection(turn_detection: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
+
+
+def _beta_detection(turn_detection: Mapping[str, Any]) -> dict[str, Any]:
+    return {"turn_detection": turn_detection}
+
+
+OPENAI = Dialect("openai", lambda key: (f"Authorization: Bearer {key}",), _ga_session, _ga_detection)
+AZURE = Dialect("azure", lambda key: (f"api-key: {key}",), _ga_session, _ga_detection)
 BETA = Dialect(
     "beta",
     lambda key: (f"Authorization: Bearer {key}", "OpenAI-Beta: realtime=v1"),
     _beta_session,
+    _beta_detection,
 )
 
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (OPENAI, AZURE, BETA)}

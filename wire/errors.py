@@ -8,7 +8,7 @@ import re
 
 from wire.realtime import Error
 
-_FATAL = frozenset(
+_PERMANENT = frozenset(
     {
         "invalid_api_key",
         "beta_api_shape_disabled",
@@ -16,14 +16,15 @@ _FATAL = frozenset(
         "credit_balance_exhausted",
         "billing_hard_limit_reached",
         "account_deactivated",
-        "session_expired",
     }
 )
-_FATAL_WORDS = re.compile(
-    "incorrect api key|exceeded your current quota|billing hard limit|session hit the maximum duration"
-    "|beta api is no longer supported",
+_PERMANENT_WORDS = re.compile(
+    "incorrect api key|exceeded your current quota|billing hard limit|beta api is no longer supported",
     re.IGNORECASE,
 )
+
+_TOO_OLD = "session_expired"
+_TOO_OLD_WORDS = re.compile("session hit the maximum duration", re.IGNORECASE)
 
 _BENIGN = re.compile(
     "response_cancel_not_active|item_[a-z]+_invalid_item_id|item_already_truncated|item_create_duplicate_item_id"
@@ -37,7 +38,13 @@ _ACTIVE_WORDS = re.compile("already has an active response", re.IGNORECASE)
 
 def fatal(error: Error) -> bool:
     """The model says nothing more in this session, and asking again does not help: quota, billing, key, age."""
-    return bool({error.code, error.kind} & _FATAL) or _FATAL_WORDS.search(error.message) is not None
+    too_old = _TOO_OLD in (error.code, error.kind) or _TOO_OLD_WORDS.search(error.message) is not None
+    return too_old or permanent(error)
+
+
+def permanent(error: Error) -> bool:
+    """Another session there would not be better off: all that is fatal but a session's age."""
+    return bool({error.code, error.kind} & _PERMANENT) or _PERMANENT_WORDS.search(error.message) is not None
 
 
 def benign(error: Error) -> bool:

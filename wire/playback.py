@@ -14,15 +14,24 @@ trip. The round trip is measured all the time: by how much an echo is later than
 A clear starts a new generation. Twilio echoes the marks of what it threw away just as it echoes those of what
 it played, so echoes of an older generation mean nothing and are ignored.
 
+A part ends in one of these ways, after which the ledger knows nothing more of it:
+
+    finish, and the mark of its last audio, in any order   heard to its end
+    break_off, and the mark of its last audio              heard as far as it came: its session was lost
+    a clear before the later of the two                    cut off, where `interrupt` says
+
 Pure: time is an argument, in seconds of any clock that never goes back. Source: Twilio, "Media Streams -
 WebSocket Messages", on `mark` and `clear`.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ROUND_TRIP_SAMPLES = 64
 """How many echoes the round trip is the minimum of: delays only ever add to it."""
+
+ENDED_KEPT = 64
+"""How many parts that were heard to their ends are remembered; it is asked for right after that became known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +44,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """How much of a part had been heard when it was cut off. Zero: none of it."""
+    """How much of a part had been heard at a moment, such as when it was cut off. Zero: none of it."""
 
     part: Part
     heard_ms: int
+    queued_ms: int = field(default=0, compare=False)
+    """how much of it had gone to the phone by then"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,9 @@ class _Mark:
     position_ms: float
     due_at: float
     """when playback would pass it if the network took no time"""
+    part: Part
+    part_ms: float
+    """where it stands in its part"""
 
 
 @dataclass(slots=True)
@@ -67,7 +81,10 @@ class Ledger:
     def _start_generation(self) -> None:
         self._segments: deque[_Segment] = deque()
         self._finished: set[Part] = set()
+        self._broken_off: set[Part] = set()
+        self._ended: deque[Part] = deque(maxlen=ENDED_KEPT)
         self._marks: dict[str, _Mark] = {}
+        self._queued_of: dict[Part, float] = {}
         self._queued_ms = 0.0
         self._confirmed_ms = 0.0
         self._confirmed_at: float | None = None
@@ -84,6 +101,29 @@ class Ledger:
         """Whether audio was sent whose playback has not been confirmed."""
         return bool(self._marks)
 
+    @property
+    def generation(self) -> int:
+        """How many clears there have been."""
+        return self._generation
+
+    @property
+    def queued_ms(self) -> float:
+        """How much was sent since the last one."""
+        return self._queued_ms
+
+    def head_ms(self, now: float) -> float:
+        """How much of that will have been played when something sent now gets to the phone."""
+        return self._head_on_arrival(now)
+
+    @property
+    def due_at(self) -> float | None:
+        """When the next mark that is waited for would be passed, if the network took no time; None: none is."""
+        return next((mark.due_at for mark in self._marks.values()), None)
+
+    def awaits(self, mark: str | None) -> bool:
+        """Whether this mark has been sent and its playback has not been confirmed."""
+        return mark in self._marks
+
     def queue(self, part: Part, duration_ms: float, now: float) -> str:
         """Audio goes out now. Returns the name of the mark to send right behind it."""
         if self._head_on_arrival(now) >= self._queued_ms:
@@ -92,28 +132,51 @@ class Ledger:
             self._run_started_at = now
             self._confirmed_at = None
         last = self._segments[-1] if self._segments else None
-        if last is not None and last.part == part:
+        if last is not None and last.part == part and last.end_ms == self._queued_ms:
             last.end_ms += duration_ms
         else:
             self._segments.append(_Segment(part, self._queued_ms, self._queued_ms + duration_ms))
         self._queued_ms += duration_ms
+        part_ms = self._queued_of[part] = self._queued_of.get(part, 0.0) + duration_ms
         self._marks_sent += 1
         name = f"{self._generation}-{self._marks_sent}"
         since_run_start = (self._queued_ms - self._run_start_ms) / 1000
-        self._marks[name] = _Mark(self._queued_ms, self._run_started_at + since_run_start)
+        self._marks[name] = _Mark(self._queued_ms, self._run_started_at + since_run_start, part, part_ms)
         return name
 
-    def finish(self, part: Part) -> None:
-        """No more audio of this part will come: heard to its end, it needs no truncation."""
-        self._finished.add(part)
+    def finish(self, part: Part) -> Heard | None:
+        """No more audio of this part will come: heard to its end, it needs no truncation.
 
-    def confirm(self, mark: str, now: float) -> bool:
-        """A mark was echoed. False: it is not one of this generation's, or it has been passed before."""
+        Returns it, where that end has been heard already. Of what was cut off, or never queued, it means nothing.
+        """
+        queued_ms = self._queued_of.get(part)
+        if queued_ms is None:
+            return None
+        self._finished.add(part)
+        self._forget_what_was_heard()
+        return Heard(part, int(queued_ms), int(queued_ms)) if self.heard_to_the_end(part) else None
+
+    def break_off(self) -> None:
+        """No more audio of the parts queued so far will come; those that are not finished lack their ends."""
+        self._broken_off = self._queued_of.keys() - self._finished
+        self._forget_what_was_heard()
+
+    def heard_to_the_end(self, part: Part) -> bool:
+        """Whether all of a part has been heard, and no more of it will come. Of the latest such parts only."""
+        return part in self._ended and part not in self._queued_of
+
+    def confirm(self, mark: str, now: float) -> tuple[Heard, ...]:
+        """A mark was echoed. Returns how far the parts have been heard which were heard since the last one.
+
+        Nothing, where it is not one of this generation's marks, or has been passed before.
+        """
         passed = self._marks.get(mark)
         if passed is None:
-            return False
+            return ()
+        heard: dict[Part, float] = {}
         for name in list(self._marks):
-            del self._marks[name]
+            each = self._marks.pop(name)
+            heard[each.part] = each.part_ms
             if name == mark:
                 break
         self._round_trips.append(max(now - passed.due_at, 0.0))
@@ -121,28 +184,42 @@ class Ledger:
         if passed.position_ms > self._run_start_ms:
             self._confirmed_at = now
         # Else the phone ran dry behind this mark, and the head has been somewhere else since.
+        # A part may have been forgotten already, if its last piece had no length.
+        confirmed = tuple(
+            Heard(part, int(ms), int(self._queued_of.get(part, ms))) for part, ms in heard.items()
+        )
         self._forget_what_was_heard()
-        return True
+        return confirmed
+
+    def heard_out(self, now: float) -> tuple[Heard, ...]:
+        """The parts which a clear that goes out now is too late for, although no mark has confirmed that yet."""
+        return tuple(
+            heard
+            for heard in self._heard_by(self._head_on_arrival(now))
+            if heard.heard_ms == heard.queued_ms and heard.part in self._finished
+        )
 
     def interrupt(self, now: float) -> list[Heard]:
         """A clear goes out now. Returns the parts that it cuts off, in the order of playback.
 
         Parts which were heard to their end are not among them, and nothing is when nothing was left to play.
         """
-        head = self._head_on_arrival(now)
+        cut_off = [
+            heard
+            for heard in self._heard_by(self._head_on_arrival(now))
+            if heard.heard_ms < heard.queued_ms or heard.part not in self._finished
+        ]
+        self._generation += 1
+        self._start_generation()
+        return cut_off
+
+    def _heard_by(self, head: float) -> list[Heard]:
         heard: dict[Part, float] = {}
         queued: dict[Part, float] = {}
         for segment in self._segments:
             heard[segment.part] = heard.get(segment.part, 0.0) + _overlap(segment, head)
             queued[segment.part] = queued.get(segment.part, 0.0) + segment.end_ms - segment.start_ms
-        cut_off = [
-            Heard(part, int(heard[part]))
-            for part in heard
-            if heard[part] < queued[part] or part not in self._finished
-        ]
-        self._generation += 1
-        self._start_generation()
-        return cut_off
+        return [Heard(part, int(heard[part]), int(queued[part])) for part in heard]
 
     def _head_on_arrival(self, now: float) -> float:
         """Where the play head will be when something sent now gets to the phone."""
@@ -153,13 +230,16 @@ class Ledger:
         return max(self._confirmed_ms, min(head, self._queued_ms))
 
     def _forget_what_was_heard(self) -> None:
-        while self._segments and self._segments[0].end_ms <= self._confirmed_ms:
-            part = self._segments[0].part
-            if part not in self._finished:
-                break
-            self._segments.popleft()
-            if all(segment.part != part for segment in self._segments):
-                self._finished.discard(part)
+        # Whole parts, wherever they stand: one that is not complete may stand before them for ever, because its
+        # session was lost, and what is left of one that is cut off has to be known from its beginning.
+        keep = {segment.part for segment in self._segments if segment.end_ms > self._confirmed_ms}
+        keep |= self._queued_of.keys() - self._finished - self._broken_off
+        for part in self._queued_of.keys() - keep:
+            del self._queued_of[part]
+            if part in self._finished:
+                self._ended.append(part)
+            self._finished.discard(part)
+        self._segments = deque(segment for segment in self._segments if segment.part in keep)
 
 
 def _overlap(segment: _Segment, head: float) -> float:

@@ -7,18 +7,20 @@ never. The order is that of the conversation's items, each of which names the on
                         ^------ item_4          what was put there earlier: 1, 2, 4, 3
 
 An item whose predecessor is not known yet begins a chain of its own, and so does one that names none; such chains
-stand in the order in which they began to be known, those at the root first.
+stand in the order in which they began to be known, those at the root first. A new session with the model is told
+only some of the conversation, and names what it was told: its items come behind everything that was there before.
 
 Pure. Source: OpenAI Realtime reference, on `conversation.item.added` and transcripts.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
-Speaker = Literal["caller", "assistant"]
+from wire.heard_text import heard_of_partial_text, heard_text, pace
+
+Speaker = Literal["caller", "assistant", "tool"]
 
 ROOT = "root"
 SPEAKERS: dict[str, Speaker] = {"user": "caller", "assistant": "assistant"}
@@ -26,8 +28,20 @@ SPEAKERS: dict[str, Speaker] = {"user": "caller", "assistant": "assistant"}
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """One call of a function by the model."""
+
+    call_id: str
+    name: str
+    arguments: str
+    """JSON as the model wrote it"""
+    output: str | None = None
+    """JSON that the model was answered with; None: it still waits"""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """What one of the two said in one item."""
+    """What was said in one item, by one of the two, or the function that the model called in it."""
 
     item_id: str
     speaker: Speaker
@@ -41,19 +55,24 @@ class Entry:
     """of the assistant's voice as received; 0 for the caller"""
     failed: bool = False
     """the transcription of the caller failed"""
+    tool: ToolUse | None = None
+    """of the speaker "tool", which has no text"""
 
 
 @dataclass(slots=True)
 class _Part:
     text: str = ""
-    queued_ms: float = 0.0
+    whole: bool = False
+    """no more text will come"""
+    queued_ms: int = 0
+    heard_ms: int = 0
     cut_ms: int | None = None
     cut_of_ms: int = 0
     played: bool = False
 
     @property
     def total_ms(self) -> int:
-        return max(int(self.queued_ms), self.cut_of_ms)
+        return max(self.queued_ms, self.cut_of_ms, self.heard_ms)
 
 
 @dataclass(slots=True)
@@ -68,14 +87,23 @@ class _Item:
     transcription_failed: bool = False
     deleted: bool = False
     parts: dict[int, _Part] = field(default_factory=dict)
+    tool: ToolUse | None = None
+    earlier: Entry | None = None
+    """what it was in an earlier life of the call; nothing of this one's changes it, but the answer of its tool"""
 
 
 class Transcript:
     """What was said in one call. Not thread-safe: it belongs to one actor."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Iterable[Entry] = ()) -> None:
+        """`earlier`: the entries with which an earlier life of the call ended; they come first."""
         self._items: dict[str, _Item] = {}
         self._at_root: list[_Item] = []
+        self._before: dict[str, _Item] = {}
+        for entry in earlier:
+            item = self._item(entry.item_id)
+            item.earlier, item.tool = entry, entry.tool
+        self.session_began()
 
     def add(self, item_id: str, previous_item_id: str | None, role: str) -> None:
         """An item is in the conversation: `conversation.item.added`, or `input_audio_buffer.committed` ("user").
@@ -84,13 +112,20 @@ class Transcript:
         """
         item = self._item(item_id)
         item.role = role or item.role
-        if previous_item_id is None or item.previous is not None or item.at_root:
+        if previous_item_id is None:
             return
-        if previous_item_id == ROOT:
+        before_session = self._before.get(previous_item_id)
+        if item_id in self._before:
+            # The session was told of it: it stays where it is, and what the session puts behind it does not.
+            self._before[item_id] = before_session or self._item(previous_item_id)
+            return
+        if item.previous is not None or item.at_root:
+            return
+        if previous_item_id == ROOT and before_session is None:
             item.at_root = True
             self._at_root.append(item)
             return
-        item.previous = self._item(previous_item_id)
+        item.previous = before_session or self._item(previous_item_id)
         item.previous.followers.append(item)
         # A chain counts as known since the first that was heard of any of its items.
         before: _Item | None = item.previous
@@ -98,9 +133,36 @@ class Transcript:
             before.known_since = item.known_since
             before = before.previous
 
+    def session_began(self) -> None:
+        """A new session takes over: what is added from now on comes behind all that is known."""
+        items = list(self._in_order())
+        self._at_root = items[:1]
+        for item, previous in zip(items, [None, *items], strict=False):
+            item.previous, item.at_root, item.followers = previous, previous is None, []
+            if previous is not None:
+                previous.followers.append(item)
+        self._before = dict.fromkeys([ROOT, *self._items], items[-1]) if items else {}
+
     def assistant_said(self, item_id: str, content_index: int, text: str) -> None:
         """The whole text of a part of what the assistant says, heard or not."""
-        self._part(item_id, content_index).text = text
+        part = self._part(item_id, content_index)
+        part.text, part.whole = text, True
+
+    def assistant_saying(self, item_id: str, content_index: int, text: str) -> None:
+        """Some more text of a part of what the assistant says; after the whole text it means nothing."""
+        part = self._part(item_id, content_index)
+        if not part.whole:
+            part.text += text
+
+    def tool_called(self, item_id: str, call_id: str, name: str, arguments: str) -> None:
+        """The model called a function."""
+        self._item(item_id).tool = ToolUse(call_id, name, arguments)
+
+    def tool_answered(self, call_id: str, output: str) -> None:
+        """The function's output went to the model. Of a call that is not known, nothing is kept."""
+        for item in self._items.values():
+            if item.tool is not None and item.tool.call_id == call_id:
+                item.tool = replace(item.tool, output=output)
 
     def caller_said(self, item_id: str, text: str | None) -> None:
         """What the caller said; None: the transcription failed, which a text puts right."""
@@ -110,9 +172,11 @@ class Transcript:
         else:
             item.caller_text = text
 
-    def queued(self, item_id: str, content_index: int, duration_ms: float) -> None:
-        """So much more of a part's audio went to the phone."""
-        self._part(item_id, content_index).queued_ms += duration_ms
+    def heard(self, item_id: str, content_index: int, heard_ms: int, queued_ms: int) -> None:
+        """So much of a part has been heard so far, of so much that went to the phone; it may be going on."""
+        part = self._part(item_id, content_index)
+        part.heard_ms = max(part.heard_ms, heard_ms)
+        part.queued_ms = max(part.queued_ms, queued_ms)
 
     def cut_off(self, item_id: str, content_index: int, heard_ms: int, total_ms: int) -> None:
         """The caller interrupted a part. Where a resumed one is interrupted again, the longer of the two counts."""
@@ -130,7 +194,8 @@ class Transcript:
 
     def entries(self) -> tuple[Entry, ...]:
         """What was said so far, in the order of the conversation."""
-        found = (_entry(item) for item in self._in_order() if not item.deleted)
+        spoken = pace(known for item in self._items.values() for known in _heard_to_the_end(item))
+        found = (_entry(item, spoken) for item in self._in_order() if not item.deleted)
         return tuple(entry for entry in found if entry is not None)
 
     def _item(self, item_id: str) -> _Item:
@@ -157,7 +222,20 @@ class Transcript:
                     waiting += item.followers  # the latest is popped first
 
 
-def _entry(item: _Item) -> Entry | None:
+def _heard_to_the_end(item: _Item) -> Iterator[tuple[str, int]]:
+    """The texts whose whole audio was heard, each with its length in ms."""
+    earlier = item.earlier
+    if earlier is None:
+        yield from ((part.text, part.total_ms) for part in item.parts.values() if part.whole and part.played)
+    elif earlier.speaker == "assistant" and earlier.heard_text == earlier.text:
+        yield earlier.text, earlier.total_ms
+
+
+def _entry(item: _Item, spoken: float) -> Entry | None:
+    if item.earlier is not None:
+        return replace(item.earlier, tool=item.tool)
+    if item.tool is not None:
+        return Entry(item.item_id, "tool", "", "", 0, 0, tool=item.tool)
     has_caller = item.caller_text is not None or item.transcription_failed
     speaker = SPEAKERS.get(item.role) or ("caller" if has_caller else "assistant" if item.parts else None)
     match speaker:
@@ -172,7 +250,7 @@ def _entry(item: _Item) -> Entry | None:
                 item.item_id,
                 speaker,
                 " ".join(part.text for part in parts if part.text),
-                " ".join(_heard_texts(zip(parts, heard, strict=True))),
+                " ".join(_heard_texts(zip(parts, heard, strict=True), spoken)),
                 sum(part.total_ms if ms is None else ms for part, ms in zip(parts, heard, strict=True)),
                 sum(part.total_ms for part in parts),
             )
@@ -183,34 +261,27 @@ def _entry(item: _Item) -> Entry | None:
 def _heard(parts: list[_Part]) -> list[int | None]:
     """Milliseconds heard of each part; None: it was heard to its end."""
     # Parts are played in order: where a later one was heard, this one was too, unless it was cut off.
-    latest = max((index for index, part in enumerate(parts) if part.played or part.cut_ms), default=-1)
+    latest = max(
+        (index for index, part in enumerate(parts) if part.played or part.cut_ms or part.heard_ms), default=-1
+    )
     return [
-        None if part.played or (part.cut_ms is None and index < latest) else part.cut_ms or 0
+        None
+        if part.played or (part.cut_ms is None and index < latest)
+        else max(part.heard_ms, part.cut_ms or 0)
         for index, part in enumerate(parts)
     ]
 
 
-def _heard_texts(parts: Iterable[tuple[_Part, int | None]]) -> Iterator[str]:
+def _heard_texts(parts: Iterable[tuple[_Part, int | None]], spoken: float) -> Iterator[str]:
     """The heard text of each part, up to the first that was not heard to its end."""
     for part, heard_ms in parts:
-        heard = part.text if heard_ms is None else _heard_text(part.text, heard_ms, part.total_ms)
+        if heard_ms is None:
+            heard = part.text
+        elif part.whole:
+            heard = heard_text(part.text, heard_ms, part.total_ms)
+        else:
+            heard = heard_of_partial_text(part.text, heard_ms, part.total_ms, spoken)
         if heard:
             yield heard
         if heard != part.text:
             return
-
-
-def _heard_text(text: str, heard_ms: int, total_ms: int) -> str:
-    """The words of the text that were heard to their ends, at an even pace."""
-    if heard_ms >= total_ms > 0:
-        return text
-    end = len(text) * heard_ms // max(total_ms, 1)
-    while end > 0 and not _is_boundary(text, end):
-        end -= 1
-    return text[:end].rstrip()
-
-
-def _is_boundary(text: str, index: int) -> bool:
-    # Chinese and Japanese have no spaces; there every (wide) character may be the last.
-    before, behind = text[index - 1], text[index]
-    return behind.isspace() or bool({"W", "F"} & set(map(unicodedata.east_asian_width, (before, behind))))

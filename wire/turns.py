@@ -13,12 +13,13 @@ until nothing stands in its way:
 
     a response ends            what is owed for it
     completed, cancelled       nothing
+    completed, but empty       the same again, twice in a row; then the model is given up
     incomplete                 a word about that, once in a row
     failed                     the same again, after a pause; or the model is given up
 
 What is owed becomes moot when the caller has spoken and was answered by a response that began later: a tool's
 result, say, was in that response's context. That is decided when the response ends, for a cancelled one says
-nothing.
+nothing. What must be said, as a goodbye before we hang up, does not become moot.
 
 Pure: time is an argument, in seconds of any clock that never goes back. Source: OpenAI Realtime reference, on
 `response.create`, turn detection and function calling.
@@ -39,6 +40,9 @@ UNANSWERED_SECONDS = 5.0
 BACKOFF_SECONDS = (0.5, 1.0, 2.0)
 """The pauses before a failed response is asked for again; after as many failures in a row there is no next time."""
 
+EMPTY_IN_A_ROW = 2
+"""How many responses in a row may say nothing and call nothing; with one more the model is given up."""
+
 IN_FLIGHT_SECONDS = 0.25
 """A response which begins sooner than this after something was owed may have begun without knowing of it."""
 
@@ -51,6 +55,7 @@ AFTERWORDS = {"max_output_tokens": FINISH, "content_filter": DECLINE}
 
 UNANSWERED = Error("server_error", "", f"response.create was not answered in {UNANSWERED_SECONDS:.0f} s")
 UNEXPLAINED = Error("server_error", "", "the response failed, and the server does not say why")
+EMPTY = Error("server_error", "", "the responses are complete and say nothing")
 
 NEVER = float("-inf")
 
@@ -89,6 +94,8 @@ class _Owed:
     since: float
     answers: float = NEVER
     """the end of the caller's turn that this answers: what was owed before it becomes moot"""
+    must: bool = False
+    """it never becomes moot"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +121,33 @@ class Turns:
         self._active: _Response | None = None
         self._ended: deque[str] = deque(maxlen=ENDED_KEPT)
         self._failures = 0
+        self._empty = 0
         self._pause_until = NEVER
         self._afterwords: set[str] = set()
         self._reminded_of: float | None = None
         self._hopeless: Error | None = None
         self._given_up = False
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the caller speaks."""
+        return self._speaking
+
+    @property
+    def responding(self) -> bool:
+        """Whether a response is being generated."""
+        return self._active is not None
+
     def quiet(self, now: float) -> bool:
         """Whether the caller is silent, and no response is being generated, asked for, expected or owed."""
         return not self._owed and self._asked is None and not self._hindered(now)
 
-    def owe(self, instructions: str | None, now: float) -> list[Command]:
-        """A response is owed as soon as it may be asked for. Equal ones that wait are one."""
-        self._put(_Owed(instructions, now))
+    def owe(self, instructions: str | None, now: float, must: bool = False) -> list[Command]:
+        """A response is owed as soon as it may be asked for. Equal ones that wait are one.
+
+        `must`: also where the caller has spoken meanwhile and was answered.
+        """
+        self._put(_Owed(instructions, now, must=must))
         return self._commands(now)
 
     def speech_started(self, now: float) -> list[Command]:
@@ -143,6 +164,11 @@ class Turns:
             self._put(_Owed(None, now, answers=now), first=True)
         return self._commands(now)
 
+    def false_start(self, now: float) -> list[Command]:
+        """What was taken for the caller's speech is over, and was nothing: no answer is owed for it."""
+        self._speaking = False
+        return self._commands(now)
+
     def response_created(self, response_id: str, now: float) -> list[Command]:
         """A response has begun: ours, or the server's own. One that is known already is ignored."""
         active = self._active
@@ -153,9 +179,18 @@ class Turns:
         return self._commands(now)
 
     def response_done(
-        self, response_id: str, status: str, reason: str, error: Error | None, now: float
+        self,
+        response_id: str,
+        status: str,
+        reason: str,
+        error: Error | None,
+        now: float,
+        empty: bool = False,
     ) -> list[Command]:
-        """A response has ended. It need not have begun, as far as we were told; a second end is ignored."""
+        """A response has ended. It need not have begun, as far as we were told; a second end is ignored.
+
+        `empty`: it had neither audio nor a function call.
+        """
         response: _Response | None = None
         if self._active is not None and self._active.id == response_id:
             response, self._active = self._active, None
@@ -164,7 +199,7 @@ class Turns:
             response = self._begin(response_id, now, began_at=NEVER)
         self._ended.append(response_id)
         if response is not None and status != "cancelled":
-            self._settle(response, status, reason, error, now)
+            self._settle(response, status, reason, error, now, empty)
         return self._commands(now)
 
     def refused(self, error: Error, now: float) -> list[Command]:
@@ -205,13 +240,20 @@ class Turns:
         knows_of = NEVER if self._asked is not None else began_at - IN_FLIGHT_SECONDS
         return _Response(response_id, None, knows_of)
 
-    def _settle(self, response: _Response, status: str, reason: str, error: Error | None, now: float) -> None:
-        self._owed = [owed for owed in self._owed if owed.since >= response.moot_before]
+    def _settle(
+        self, response: _Response, status: str, reason: str, error: Error | None, now: float, empty: bool
+    ) -> None:
+        self._owed = [owed for owed in self._owed if owed.must or owed.since >= response.moot_before]
+        again = response.owed or _Owed(None, now, response.moot_before)
         if status == "failed":
-            again = response.owed or _Owed(None, now, response.moot_before)
             self._failed(again, error or UNEXPLAINED, now)
             return
-        self._failures = 0
+        if (
+            status == "completed" and empty and again.instructions != FINISH
+        ):  # where nothing was left to be said
+            self._said_nothing(again)
+            return
+        self._failures = self._empty = 0
         self._pause_until = NEVER
         if response.owed is None or response.owed.instructions not in AFTERWORDS.values():
             self._afterwords.clear()
@@ -228,6 +270,13 @@ class Turns:
         if owed is not None:
             self._put(owed, first=True)
 
+    def _said_nothing(self, owed: _Owed) -> None:
+        if self._empty == EMPTY_IN_A_ROW:
+            self._hopeless = EMPTY
+            return
+        self._empty += 1
+        self._put(owed, first=True)
+
     def _put(self, owed: _Owed, first: bool = False) -> None:
         place = 0 if first else len(self._owed)
         for index, waiting in enumerate(self._owed):
@@ -238,6 +287,7 @@ class Turns:
                     owed,
                     since=max(owed.since, waiting.since),
                     answers=max(owed.answers, waiting.answers),
+                    must=owed.must or waiting.must,
                 )
                 break
         self._owed.insert(place, owed)

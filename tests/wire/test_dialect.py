@@ -152,6 +152,33 @@ def test_a_session_is_interruptible_unless_it_says_not(
     assert Session("", "ash", turn_detection).interruptible is interruptible
 
 
+@pytest.mark.parametrize(
+    ("turn_detection", "answers"),
+    [({}, True), ({"create_response": True}, True), ({"create_response": False}, False)],
+)
+def test_a_server_answers_turns_by_itself_unless_it_is_told_not_to(
+    turn_detection: dict[str, Any], answers: bool
+) -> None:
+    assert Session("", "ash", turn_detection).answers_turns is answers
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+def test_an_update_of_turn_detection_stands_where_the_session_has_it_and_says_nothing_else(
+    dialect: Dialect,
+) -> None:
+    """protocol-gotchas 3: a voice or a format in a later update resets the one or is refused for the other."""
+    other = {"type": "server_vad", "threshold": 0.7}
+    sent = orjson.loads(dialect.turn_detection_update(other))
+    assert sent == {
+        "type": "session.update",
+        "session": {"turn_detection": other}
+        if dialect is BETA
+        else {"type": "realtime", "audio": {"input": {"turn_detection": other}}},
+    }
+    whole = update(dialect, replace(SESSION, turn_detection=other))
+    assert (whole if dialect is BETA else whole["audio"]["input"])["turn_detection"] == other
+
+
 def test_a_session_of_a_server_that_speaks_pcm_only_says_so_both_ways() -> None:
     session = replace(SESSION, audio=PCM24)
     audio = orjson.loads(OPENAI.session_update(session))["session"]["audio"]

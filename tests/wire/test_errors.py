@@ -2,7 +2,7 @@
 
 import pytest
 
-from wire.errors import already_active, benign, fatal
+from wire.errors import already_active, benign, fatal, permanent
 from wire.realtime import Error
 
 FATAL = [
@@ -22,8 +22,12 @@ FATAL = [
     Error("invalid_request_error", "credit_balance_exhausted", ""),
     Error("billing_hard_limit_reached", "", "Billing hard limit has been reached"),
     Error("invalid_request_error", "account_deactivated", ""),
+]
+TOO_OLD = [
     Error("invalid_request_error", "session_expired", ""),
+    Error("session_expired", "", ""),
     Error("", "", "Your session hit the maximum duration of 60 minutes."),
+    Error("", "", "Your Session Hit the Maximum Duration of 60 minutes."),
 ]
 BENIGN = [
     Error(
@@ -62,8 +66,15 @@ BUGS = [
 
 
 @pytest.mark.parametrize("error", FATAL, ids=str)
-def test_what_ends_a_session_is_fatal(error: Error) -> None:
+def test_what_no_session_would_get_over_is_fatal_and_permanent(error: Error) -> None:
     assert (fatal(error), benign(error), already_active(error)) == (True, False, False)
+    assert permanent(error)
+
+
+@pytest.mark.parametrize("error", TOO_OLD, ids=str)
+def test_a_session_that_is_too_old_ends_and_another_is_as_good_as_ever(error: Error) -> None:
+    assert (fatal(error), benign(error), already_active(error)) == (True, False, False)
+    assert not permanent(error)
 
 
 @pytest.mark.parametrize("error", BENIGN, ids=str)
@@ -81,3 +92,8 @@ def test_a_response_asked_for_too_early_is_known_as_such(error: Error) -> None:
 @pytest.mark.parametrize("error", WORTH_ANOTHER_TRY + BUGS, ids=str)
 def test_every_other_error_is_none_of_these(error: Error) -> None:
     assert (fatal(error), benign(error), already_active(error)) == (False, False, False)
+
+
+@pytest.mark.parametrize("error", BENIGN + ALREADY_ACTIVE + WORTH_ANOTHER_TRY + BUGS, ids=str)
+def test_what_does_not_end_a_session_is_not_permanent(error: Error) -> None:
+    assert not permanent(error)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.transcript import Entry, Transcript
+from wire.transcript import Entry, ToolUse, Transcript
 
 Tell = Callable[[Transcript], None]
 
@@ -25,7 +25,7 @@ def spoken(text: str, total_ms: int = 1000) -> Transcript:
     transcript = Transcript()
     transcript.add("a", None, "assistant")
     transcript.assistant_said("a", 0, text)
-    transcript.queued("a", 0, total_ms)
+    transcript.heard("a", 0, 0, total_ms)
     return transcript
 
 
@@ -33,13 +33,12 @@ def test_a_call_reads_in_the_order_of_its_items() -> None:
     transcript = Transcript()
     transcript.add("a1", None, "assistant")
     transcript.assistant_said("a1", 0, "Good morning, how can I help you?")
-    transcript.queued("a1", 0, 2000.0)
+    transcript.heard("a1", 0, 2000, 2000)
     transcript.played("a1", 0)
     transcript.add("u1", "a1", "user")
     transcript.add("a2", "u1", "assistant")
     transcript.assistant_said("a2", 0, "We open at nine and close at five on every day but Sunday.")
-    transcript.queued("a2", 0, 3000.0)
-    transcript.queued("a2", 0, 1000.0)
+    transcript.heard("a2", 0, 1000, 3000)
     transcript.cut_off("a2", 0, 1500, 4000)
     transcript.add("u2", "a2", "user")
     transcript.caller_said("u2", "Thank you.")
@@ -210,38 +209,19 @@ def test_a_part_played_to_its_end_was_heard_as_a_whole() -> None:
     assert heard_of(transcript) == ("One two three. ", 1000, 1000)
 
 
-@pytest.mark.parametrize(
-    ("heard_ms", "text"),
-    [
-        (0, ""),
-        (199, ""),
-        (300, "one"),
-        (630, "one"),
-        (640, "one two"),
-        (999, "one two"),
-        (1000, "one two six"),
-    ],
-)
-def test_a_part_cut_off_was_heard_to_the_last_whole_word(heard_ms: int, text: str) -> None:
+def test_a_part_cut_off_was_heard_to_the_last_whole_word() -> None:
     transcript = spoken("one two six")
-    transcript.cut_off("a", 0, heard_ms, 1000)
-    assert heard_of(transcript) == (text, heard_ms, 1000)
+    transcript.cut_off("a", 0, 640, 1000)
+    assert heard_of(transcript) == ("one two", 640, 1000)
 
 
-@pytest.mark.parametrize(
-    ("text", "heard"),
-    [
-        ("我们每天九点开门。", "我们每天"),
-        ("OK我", "OK"),
-        ("我OK of course", "我OK of"),
-        ("我internationally", "我"),
-        ("one  \n  two", "one"),
-    ],
-)
-def test_half_a_text_is_cut_at_a_space_or_beside_a_wide_character(text: str, heard: str) -> None:
-    transcript = spoken(text)
-    transcript.cut_off("a", 0, 670 if text == "OK我" else 500, 1000)
-    assert heard_of(transcript)[0] == heard
+def test_what_a_mark_confirms_is_heard_and_never_taken_back() -> None:
+    transcript = spoken("one two six")
+    for heard_ms, queued_ms in [(300, 1000), (640, 1000), (200, 800)]:
+        transcript.heard("a", 0, heard_ms, queued_ms)
+    assert heard_of(transcript) == ("one two", 640, 1000)
+    transcript.cut_off("a", 0, 600, 1000)
+    assert heard_of(transcript) == ("one two", 640, 1000)
 
 
 def test_the_text_may_come_after_the_interruption() -> None:
@@ -279,9 +259,9 @@ def test_a_part_resumed_and_played_to_its_end_was_heard_as_a_whole() -> None:
 def test_several_parts_are_heard_one_after_the_other() -> None:
     transcript = spoken("First part.")
     transcript.assistant_said("a", 1, "Second part.")
-    transcript.queued("a", 1, 1000)
+    transcript.heard("a", 1, 0, 1000)
     transcript.assistant_said("a", 2, "Third part.")
-    transcript.queued("a", 2, 1000)
+    transcript.heard("a", 2, 0, 1000)
     transcript.cut_off("a", 1, 600, 1000)
     transcript.cut_off("a", 2, 0, 1000)
     assert transcript.entries()[0].text == "First part. Second part. Third part."
@@ -292,7 +272,7 @@ def test_several_parts_are_heard_one_after_the_other() -> None:
 def test_a_part_was_heard_to_its_end_if_the_next_was_heard(cut_off: bool) -> None:
     transcript = spoken("First part.")
     transcript.assistant_said("a", 1, "Second part.")
-    transcript.queued("a", 1, 1000)
+    transcript.heard("a", 1, 0, 1000)
     if cut_off:
         transcript.cut_off("a", 1, 700, 1000)
         assert heard_of(transcript) == ("First part. Second", 1700, 2000)
@@ -307,6 +287,205 @@ def test_nothing_is_heard_of_a_part_behind_one_that_was_cut_off() -> None:
     transcript.cut_off("a", 0, 500, 1000)
     transcript.played("a", 1)
     assert heard_of(transcript)[0] == "First"
+
+
+# Texts that are still coming.
+
+
+def say(transcript: Transcript, item_id: str, text: str, total_ms: int) -> None:
+    """An answer that was heard to its end."""
+    transcript.assistant_said(item_id, 0, text)
+    transcript.heard(item_id, 0, total_ms, total_ms)
+    transcript.played(item_id, 0)
+
+
+def saying(text: str, heard_ms: int, queued_ms: int) -> Transcript:
+    """One item `a` in mid-answer."""
+    transcript = Transcript()
+    for word in text.split(" "):
+        transcript.assistant_saying("a", 0, f"{word} ")
+    transcript.heard("a", 0, heard_ms, queued_ms)
+    return transcript
+
+
+def test_a_text_grows_until_it_is_whole() -> None:
+    transcript = Transcript()
+    for delta in ("One ", "two", " thr"):
+        transcript.assistant_saying("a", 0, delta)
+    assert transcript.entries()[0].text == "One two thr"
+    transcript.assistant_said("a", 0, "One two three.")
+    transcript.assistant_saying("a", 0, "ee.")
+    assert transcript.entries()[0].text == "One two three."
+
+
+def test_an_answer_that_breaks_off_was_heard_as_far_as_it_can_have_been_spoken() -> None:
+    """Its text was a minute ahead of its audio; in proportion, half of it would have been heard."""
+    transcript = saying("word " * 180, 1000, 2000)
+    assert heard_of(transcript) == ("word word word", 1000, 2000)
+    transcript.cut_off("a", 0, 1400, 2000)
+    assert heard_of(transcript) == ("word word word word", 1400, 2000)
+
+
+def test_an_answer_that_breaks_off_after_all_that_came_was_heard_is_not_complete() -> None:
+    assert heard_of(saying("We open at nine and", 60_000, 60_000))[0] == "We open at nine and"
+    assert saying("We open at nine and", 60_000, 60_000).entries()[0].text == "We open at nine and "
+    transcript = Transcript()
+    transcript.assistant_saying("a", 0, "We open at nine")
+    transcript.heard("a", 0, 60_000, 60_000)
+    assert heard_of(transcript)[0] == "We open at"
+
+
+def test_when_the_rest_of_a_text_comes_its_audio_is_there_and_the_proportion_counts() -> None:
+    transcript = saying("one two three four", 2000, 2500)
+    transcript.assistant_said("a", 0, "one two three four five six seven eight")
+    transcript.heard("a", 0, 2000, 4000)
+    assert heard_of(transcript) == ("one two three four", 2000, 4000)
+
+
+def test_a_text_whose_audio_was_heard_to_its_end_was_heard_even_if_its_own_end_was_lost() -> None:
+    transcript = saying("one two three", 1000, 1000)
+    transcript.played("a", 0)
+    assert heard_of(transcript) == ("one two three ", 1000, 1000)
+
+
+def test_the_pace_is_measured_on_the_answers_that_were_heard_to_their_ends() -> None:
+    transcript = saying("word " * 180, 3000, 6000)
+    assert len(heard_of(transcript)[0]) == 44  # at 15 characters a second
+    say(transcript, "slow", "x" * 50, 10_000)
+    assert len(heard_of(transcript)[0]) == 14
+    say(transcript, "also slow", "x" * 90, 10_000)
+    assert len(heard_of(transcript)[0]) == 19
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda t: (t.assistant_said("b", 0, "x" * 50), t.heard("b", 0, 9000, 10_000)),
+        lambda t: (t.assistant_said("b", 0, "x" * 50), t.cut_off("b", 0, 10_000, 10_000)),
+        lambda t: (t.assistant_saying("b", 0, "x" * 50), t.heard("b", 0, 9, 9), t.played("b", 0)),
+        lambda t: (t.assistant_said("b", 0, "x" * 50), t.played("b", 0)),
+    ],
+    ids=["still playing", "cut off", "its end was lost", "no word of its length"],
+)
+def test_answers_whose_text_or_audio_may_not_be_all_say_nothing_of_the_pace(
+    told: Callable[[Transcript], object],
+) -> None:
+    transcript = saying("word " * 180, 3000, 6000)
+    told(transcript)
+    assert len(heard_of(transcript)[0]) == 44
+
+
+# Functions, and what the call's earlier streams and sessions left.
+
+
+def test_a_call_of_a_function_stands_where_the_model_made_it_and_gets_its_output_later() -> None:
+    transcript = Transcript()
+    transcript.add("u", None, "user")
+    transcript.add("f", "u", "")
+    transcript.tool_called("f", "call_1", "opening_hours", '{"day": "Monday"}')
+    transcript.add("a", "f", "assistant")
+    transcript.caller_said("u", "When do you open?")
+    waiting = Entry("f", "tool", "", "", 0, 0, tool=ToolUse("call_1", "opening_hours", '{"day": "Monday"}'))
+    assert transcript.entries()[1] == waiting
+    transcript.tool_answered("call_2", "no call of ours")
+    assert transcript.entries()[1] == waiting
+    transcript.tool_answered("call_1", '{"opens": 9}')
+    tool = ToolUse("call_1", "opening_hours", '{"day": "Monday"}', '{"opens": 9}')
+    assert [entry.tool for entry in transcript.entries()] == [None, tool, None]
+    assert transcript.entries()[1].speaker == "tool"
+
+
+EARLIER = (
+    Entry("u1", "caller", "Hello?", "Hello?", 0, 0),
+    Entry("a1", "assistant", "Good day. What can I do for you?", "Good day.", 900, 3000),
+    Entry("f1", "tool", "", "", 0, 0, tool=ToolUse("call_1", "hours", "{}")),
+)
+
+
+def test_an_earlier_stream_comes_first_and_only_its_functions_are_still_answered() -> None:
+    transcript = Transcript(EARLIER)
+    assert transcript.entries() == EARLIER
+    transcript.add("a1", "u1", "assistant")
+    transcript.assistant_said("a1", 0, "What this session takes that text for.")
+    transcript.played("a1", 0)
+    transcript.tool_answered("call_1", "{}")
+    answered = Entry("f1", "tool", "", "", 0, 0, tool=ToolUse("call_1", "hours", "{}", "{}"))
+    assert transcript.entries() == (*EARLIER[:2], answered)
+
+
+def test_the_pace_of_an_earlier_stream_counts() -> None:
+    heard = Entry("a0", "assistant", "x" * 50, "x" * 50, 10_000, 10_000)
+    not_all_heard = Entry("a1", "assistant", "x" * 500, "x", 10, 10_000)
+    transcript = Transcript([heard, not_all_heard, Entry("u", "caller", "x" * 900, "x" * 900, 0, 0)])
+    transcript.assistant_saying("a", 0, "word " * 180)
+    transcript.heard("a", 0, 3000, 6000)
+    assert len(heard_of(transcript)[0]) == 14
+
+
+def first_session() -> Transcript:
+    """What an earlier stream left, or a lost session of this one: the last answer was not heard at all."""
+    transcript = Transcript()
+    for item_id, previous, role in [
+        ("u1", None, "user"),
+        ("a1", "u1", "assistant"),
+        ("u2", "a1", "user"),
+        ("a2", "u2", "assistant"),
+    ]:
+        transcript.add(item_id, previous, role)
+    transcript.session_began()
+    return transcript
+
+
+def test_a_new_session_goes_on_behind_everything_although_it_was_not_told_all_of_it() -> None:
+    """It was told of the first two items, so that its own come right behind these, as far as it knows."""
+    transcript = first_session()
+    for item_id, previous in [("u1", None), ("a1", "u1"), ("u3", "a1"), ("a3", "u3")]:
+        transcript.add(item_id, previous, "user")
+    assert order(transcript) == ["u1", "a1", "u2", "a2", "u3", "a3"]
+
+
+def test_a_new_session_that_was_told_of_what_is_older_in_a_message_of_its_own() -> None:
+    transcript = first_session()
+    transcript.add("summary", None, "system")
+    for item_id, previous in [("u2", "summary"), ("a2", "u2"), ("u3", "a2"), ("a3", "u3")]:
+        transcript.add(item_id, previous, "user")
+    assert order(transcript) == ["u1", "a1", "u2", "a2", "u3", "a3"]
+
+
+def test_a_new_session_that_was_told_nothing() -> None:
+    transcript = first_session()
+    transcript.add("u3", None, "user")
+    transcript.add("a3", "u3", "assistant")
+    assert order(transcript) == ["u1", "a1", "u2", "a2", "u3", "a3"]
+
+
+def test_what_a_new_session_puts_at_its_root_is_not_the_beginning_of_the_call() -> None:
+    transcript = first_session()
+    transcript.add("u3", "root", "user")
+    transcript.add("a3", "u3", "assistant")
+    assert order(transcript) == ["u1", "a1", "u2", "a2", "u3", "a3"]
+
+
+def test_what_a_new_session_is_told_late_keeps_its_place_and_what_follows_comes_last() -> None:
+    """It was told of the last answer when that had been played; the caller had spoken meanwhile."""
+    transcript = first_session()
+    for item_id, previous in [
+        *[("u1", None), ("a1", "u1"), ("u2", "a1")],
+        *[("u3", "u2"), ("a2", "u3"), ("a3", "a2"), ("u4", "a3")],
+    ]:
+        transcript.add(item_id, previous, "user")
+    assert order(transcript) == ["u1", "a1", "u2", "a2", "u3", "a3", "u4"]
+
+
+def test_each_of_several_sessions_comes_behind_the_one_before() -> None:
+    transcript = first_session()
+    for number in range(3, 6):
+        transcript.add("a1", None, "")
+        transcript.add(f"u{number}", "a1", "user")
+        transcript.add(f"a{number}", f"u{number}", "assistant")
+        transcript.session_began()
+    transcript.deleted("a4")
+    assert order(transcript) == ["u1", "a1", "u2", "a2", "u3", "a3", "u4", "u5", "a5"]
 
 
 # Whatever the order of arrival.
@@ -347,13 +526,18 @@ def tellings(draw: st.DrawFn) -> tuple[list[str], list[Tell], list[Tell]]:
 
 @st.composite
 def part(draw: st.DrawFn, item_id: str, index: int) -> list[Tell]:
-    """What is told of one part, in any order."""
-    text, deltas = draw(TEXTS), draw(st.lists(st.integers(0, 500), max_size=3))
-    told: list[Tell] = [lambda t: t.assistant_said(item_id, index, text)]
-    told += [lambda t, d=delta: t.queued(item_id, index, d) for delta in deltas]  # type: ignore[misc]
+    """What is told of one part, in any order: of a whole text, or of one that broke off."""
+    text, total_ms = draw(TEXTS), draw(st.integers(0, 3000))
+    told: list[Tell] = []
     if draw(st.booleans()):
-        heard = draw(st.integers(0, sum(deltas)))
-        told.append(lambda t: t.cut_off(item_id, index, heard, sum(deltas)))
+        told.append(lambda t: t.assistant_said(item_id, index, text))
+    else:
+        told.append(lambda t: t.assistant_saying(item_id, index, text))
+    progress = draw(st.lists(st.integers(0, total_ms), max_size=3))
+    told += [lambda t, ms=ms: t.heard(item_id, index, ms, total_ms) for ms in progress]  # type: ignore[misc]
+    if draw(st.booleans()):
+        heard = draw(st.integers(0, total_ms))
+        told.append(lambda t: t.cut_off(item_id, index, heard, total_ms))
     if draw(st.booleans()):
         told.append(lambda t: t.played(item_id, index))
     return told
@@ -389,15 +573,30 @@ def test_what_was_heard_is_how_the_text_begins(telling: tuple[list[str], list[Te
             assert entry.speaker == "assistant" or entry.heard_text == entry.text
 
 
-@given(st.text(max_size=60), st.integers(1, 5000), st.data())
-def test_more_time_is_never_less_text(text: str, total_ms: int, data: st.DataObject) -> None:
-    heard = sorted(data.draw(st.lists(st.integers(0, total_ms), min_size=2, max_size=5)))
-    transcript = spoken(text, total_ms)
-    texts = []
-    for heard_ms in heard:
-        transcript.cut_off("a", 0, heard_ms, total_ms)
-        texts.append(heard_of(transcript)[0])
-    assert texts == sorted(texts, key=len)
-    assert all(text.startswith(heard_text) for heard_text in texts)
-    if heard[-1] == total_ms:
-        assert texts[-1] == text
+@given(
+    st.lists(st.lists(st.sampled_from(["none", "root", "told", "before"]), max_size=4), max_size=5), st.data()
+)
+def test_sessions_never_mix(sessions: list[list[str]], data: st.DataObject) -> None:
+    """Whatever a session was told, and in whatever part of it its first item stands: its items come after all
+    that was there before it."""
+    transcript = Transcript()
+    expected: list[str] = []
+    for session, items in enumerate(sessions):
+        own = ""
+        known = list(expected)
+        for number, kind in enumerate(items):
+            item_id = f"item_{session}_{number}"
+            previous = own or None
+            if not own and kind == "root":
+                previous = "root"
+            elif not own and known and kind == "told":
+                previous = data.draw(st.sampled_from(known))
+            elif own and known and kind == "before":
+                told = data.draw(st.sampled_from(known))
+                transcript.add(told, own, "")
+                previous = told
+            transcript.add(item_id, previous, "user")
+            expected.append(item_id)
+            own = item_id
+        transcript.session_began()
+    assert order(transcript) == expected

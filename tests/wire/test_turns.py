@@ -15,6 +15,8 @@ from wire.turns import (
     AFTERWORDS,
     BACKOFF_SECONDS,
     DECLINE,
+    EMPTY,
+    EMPTY_IN_A_ROW,
     FINISH,
     SERVER_ANSWER_SECONDS,
     UNANSWERED,
@@ -27,6 +29,7 @@ from wire.turns import (
 )
 
 GREETING = "Greet the caller."
+GOODBYE = "Say goodbye."
 STILL_THERE = "Ask whether the caller is still there."
 ACTIVE = Error("invalid_request_error", "conversation_already_has_active_response", "")
 BUSY = Error("rate_limit_exceeded", "rate_limit_exceeded", "Rate limit reached.")
@@ -52,11 +55,20 @@ def done(
     return lambda turns, now: turns.response_done(response_id, status, reason, error, now)
 
 
+def said_nothing(response_id: str) -> Callable[[Turns, float], list[Command]]:
+    return lambda turns, now: turns.response_done(response_id, "completed", "", None, now, empty=True)
+
+
+def must(instructions: str) -> Callable[[Turns, float], list[Command]]:
+    return lambda turns, now: turns.owe(instructions, now, must=True)
+
+
 def refused(error: Error) -> Callable[[Turns, float], list[Command]]:
     return lambda turns, now: turns.refused(error, now)
 
 
 started, stopped, due = Turns.speech_started, Turns.speech_stopped, Turns.due
+false_start = Turns.false_start
 
 
 def asks(instructions: str | None) -> list[Command]:
@@ -214,6 +226,72 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (0.375, stopped, [Remind(3.0)]),
         (0.375, created("r2"), []),
         (0.4375, done("r2"), asks(STILL_THERE)),
+    ],
+    "an answer that says nothing is asked for twice more and then the model is given up": [
+        (0.0, stopped, []),
+        (0.25, created("r1"), []),
+        (1.0, said_nothing("r1"), asks(None)),
+        (1.25, created("r2"), []),
+        (2.0, said_nothing("r2"), asks(None)),
+        (2.25, created("r3"), []),
+        (3.0, said_nothing("r3"), [GiveUp(EMPTY)]),
+    ],
+    "a greeting that says nothing is asked for again in the same words before anything else": [
+        (0.0, owe(GREETING), asks(GREETING)),
+        (0.25, created("r1"), []),
+        (0.5, owe(STILL_THERE), []),
+        (1.0, said_nothing("r1"), asks(GREETING)),
+        (1.25, created("r2"), []),
+        (2.0, done("r2"), asks(STILL_THERE)),
+    ],
+    "a response that says something forgives those before it that did not": [
+        (0.0, owe(None), asks(None)),
+        (0.25, said_nothing("r1"), asks(None)),
+        (0.5, said_nothing("r2"), asks(None)),
+        (0.75, done("r3"), []),
+        (1.0, owe(None), asks(None)),
+        (1.25, said_nothing("r4"), asks(None)),
+        (1.5, said_nothing("r5"), asks(None)),
+    ],
+    "an answer that says nothing is moot when the caller has spoken again and was answered": [
+        (0.0, stopped, []),
+        (0.25, created("r1"), []),
+        (0.5, started, []),
+        (1.0, said_nothing("r1"), []),
+        (2.0, stopped, [Remind(3.0)]),
+        (2.0, created("r2"), []),
+        (3.0, done("r2"), []),
+    ],
+    "one that the caller cut off before it said anything is not owed": [
+        (0.0, owe(None), asks(None)),
+        (0.0, created("r1"), []),
+        (0.5, started, []),
+        (0.5, lambda turns, now: turns.response_done("r1", "cancelled", "", None, now, empty=True), []),
+        (1.0, stopped, []),
+    ],
+    "where nothing was left to be finished nothing more is asked for": [
+        (0.0, created("r1"), []),
+        (1.0, done("r1", "incomplete", "max_output_tokens"), asks(FINISH)),
+        (1.0, created("r2"), []),
+        (2.0, said_nothing("r2"), []),
+    ],
+    "a goodbye that must be said is said although the caller has spoken meanwhile and was answered": [
+        (0.0, started, []),
+        (0.5, must(GOODBYE), []),
+        (0.5, owe(STILL_THERE), []),
+        (1.0, stopped, [Remind(3.0)]),
+        (1.25, created("r1"), []),
+        (2.0, done("r1"), asks(GOODBYE)),
+        (2.25, created("r2"), []),
+        (3.0, done("r2"), []),
+    ],
+    "what must be said stays so when it is owed again": [
+        (0.0, started, []),
+        (0.25, must(GOODBYE), []),
+        (0.5, owe(GOODBYE), []),
+        (1.0, stopped, [Remind(3.0)]),
+        (1.25, created("r1"), []),
+        (2.0, done("r1"), asks(GOODBYE)),
     ],
     "a quota that is used up is given up at once": [
         (0.0, owe(GREETING), asks(GREETING)),
@@ -451,6 +529,30 @@ WE_ANSWER: dict[str, list[Step]] = {
         (1.5, created("r2"), []),
         (2.0, done("r2"), asks(STILL_THERE)),
     ],
+    "a false start owes nothing": [
+        (0.0, started, []),
+        (0.5, false_start, []),
+    ],
+    "a false start ends what kept a response waiting": [
+        (0.0, started, []),
+        (0.25, owe(None), []),
+        (0.5, false_start, asks(None)),
+        (0.75, created("r1"), []),
+        (2.0, done("r1"), []),
+    ],
+    "a false start while the assistant answers changes nothing": [
+        (0.0, stopped, asks(None)),
+        (0.25, created("r1"), []),
+        (0.5, started, []),
+        (0.75, false_start, []),
+        (2.0, done("r1"), []),
+    ],
+    "a turn behind a false start is answered": [
+        (0.0, started, []),
+        (0.5, false_start, []),
+        (1.0, started, []),
+        (2.0, stopped, asks(None)),
+    ],
 }
 
 
@@ -485,6 +587,27 @@ def test_it_is_quiet_when_nothing_is_going_on() -> None:
     turns.response_created("r2", 5.0)
     turns.response_done("r2", "completed", "", None, 6.0)
     assert turns.quiet(6.0)
+
+
+def test_who_speaks_and_what_is_being_generated_is_known() -> None:
+    turns = Turns(server_answers=False)
+
+    def now() -> tuple[bool, bool]:
+        return turns.speaking, turns.responding
+
+    assert now() == (False, False)
+    turns.speech_started(0.0)
+    assert now() == (True, False)
+    turns.speech_stopped(1.0)
+    assert now() == (False, False)  # asked for is not begun
+    turns.response_created("r1", 1.5)
+    assert now() == (False, True)
+    turns.speech_started(2.0)
+    assert now() == (True, True)
+    turns.false_start(2.5)
+    assert now() == (False, True)
+    turns.response_done("r1", "completed", "", None, 3.0)
+    assert now() == (False, False)
 
 
 def test_a_long_call_leaves_nothing_behind() -> None:
@@ -529,6 +652,7 @@ class View:
     active: set[str] = field(default_factory=set)
     turn_ended_at: float = float("-inf")
     failures: int = 0
+    empty: int = 0
 
 
 class Calls(RuleBasedStateMachine):
@@ -595,6 +719,9 @@ class Calls(RuleBasedStateMachine):
                 case Remind(seconds=seconds):
                     assert seconds > 0
                     self.at(seconds, lambda: self.obey(self.turns.due(self.now)))
+                case GiveUp(error=error) if error == EMPTY:
+                    assert self.view.empty > (EMPTY_IN_A_ROW if self.one_way == 0 else 0)
+                    self.given_up = True
                 case GiveUp(error=error):
                     failures = len(BACKOFF_SECONDS) + 1 if self.one_way == 0 else 1
                     assert error == BROKE or self.view.failures >= failures
@@ -644,22 +771,23 @@ class Calls(RuleBasedStateMachine):
 
         self.tell(look, created(response.id))
 
-    def end(self, status: str, why: Any = "") -> None:
+    def end(self, status: str, why: Any = "", empty: bool = False) -> None:
         assert self.active is not None
         response, self.active = self.active, None
-        if status in ("completed", "incomplete") or (response.asked and status == "cancelled"):
+        if status == "failed" or empty:
+            self.failed.setdefault(response.instructions, []).extend(response.serves)
+        elif status in ("completed", "incomplete") or (response.asked and status == "cancelled"):
             for ticket in response.serves:
                 ticket.served = True
-        if status == "failed":
-            self.failed.setdefault(response.instructions, []).extend(response.serves)
 
         def look(view: View) -> None:
             view.active.discard(response.id)
             view.failures += status == "failed"
-            if status in ("completed", "incomplete"):
-                view.failures = 0
+            view.empty += empty
+            if status in ("completed", "incomplete") and not empty:
+                view.failures = view.empty = 0
 
-        self.tell(look, done(response.id, status, why))
+        self.tell(look, said_nothing(response.id) if empty else done(response.id, status, why))
 
     # What may happen.
 
@@ -703,10 +831,23 @@ class Calls(RuleBasedStateMachine):
             if not after:
                 self.run_for(0)
 
+    @precondition(lambda self: self.speaking and not self.server_answers)
+    @rule()
+    def it_was_a_false_start(self) -> None:
+        self.speaking = False
+        self.tell(lambda view: setattr(view, "speaking", False), Turns.false_start)
+
     @precondition(lambda self: self.active is not None)
     @rule()
     def the_response_completes(self) -> None:
         self.end("completed")
+
+    @precondition(
+        lambda self: self.active is not None and self.active.instructions not in AFTERWORDS.values()
+    )
+    @rule()
+    def the_response_says_nothing(self) -> None:
+        self.end("completed", empty=True)
 
     @precondition(lambda self: self.active is not None)
     @rule(error=st.sampled_from([BUSY, None]))
@@ -732,6 +873,12 @@ class Calls(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.01, 0.05, 0.25, 0.5, 1.0, 3.0]))
     def time_passes(self, seconds: float) -> None:
         self.run_for(seconds)
+
+    @invariant()
+    def what_goes_on_is_known_as_far_as_it_was_told(self) -> None:
+        if hasattr(self, "turns"):
+            assert self.turns.speaking is self.view.speaking
+            assert self.turns.responding is bool(self.view.active)
 
     @invariant()
     def there_is_only_a_known_number_of_reminders(self) -> None:
