@@ -19,18 +19,16 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
-from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-BUSY_TIMEOUT_MS = 3000
-"""How long a transaction waits while another one writes to the SQLite file. Short, because Twilio gives up on a
-webhook after some 15 s, and because under gevent the wait holds up every call of the worker."""
+from store.schema import OtherSchema, complete
+from store.sqlite_file import BUSY_TIMEOUT_MS, FileMoved, SqliteFile, sqlite_code
 
 _CREATION_SECONDS = 5.0
 _CREATION_PAUSE_SECONDS = 0.02
 
 metadata = sa.MetaData()
-"""The tables of every module of ours."""
+"""The tables of every module of ours. A column that is new in a table is added to it where the table has rows
+already, so it may be NULL or has a `server_default`."""
 
 _BUSY_REMEDY = "find the process that keeps it locked"
 _REMEDIES: dict[int | None, str] = {
@@ -55,7 +53,7 @@ class Database:
     def __init__(self, url: str) -> None:
         """Opens the database at `url`, as SQLAlchemy writes URLs, and creates the tables that are missing.
 
-        Raises StoreError if it cannot be opened.
+        Raises StoreError if it cannot be opened, or has tables that this version cannot use.
         """
         try:
             parsed = sa.make_url(url)
@@ -66,12 +64,14 @@ class Database:
                     "name a file, as in sqlite:///switchboard.db"
                 )
             self._shown_url = parsed.render_as_string(hide_password=True)
-            # SQLite has one writer, so a process needs one connection; more would only leave descriptors behind,
-            # which SQLite cannot close while another connection of the process holds a lock.
-            pool = {"pool_size": 1, "max_overflow": 0} if is_sqlite else {"pool_pre_ping": True}
-            self._engine = sa.create_engine(
-                parsed, poolclass=sa.QueuePool, pool_timeout=BUSY_TIMEOUT_MS / 1000, **pool
-            )
+            self._file = SqliteFile(parsed) if is_sqlite else None
+            if self._file:
+                self._writing, self._reading = self._file.writing, self._file.reading
+            else:
+                self._writing = sa.create_engine(
+                    parsed, poolclass=sa.QueuePool, pool_timeout=BUSY_TIMEOUT_MS / 1000, pool_pre_ping=True
+                )
+                self._reading = self._writing.execution_options(postgresql_readonly=True)
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise StoreError(
                 "DATABASE_URL is not a database's URL; write it like sqlite:///switchboard.db or "
@@ -79,11 +79,8 @@ class Database:
             ) from None
         except ModuleNotFoundError as error:
             raise StoreError(f"DATABASE_URL needs the package {error.name}; install it") from None
-        if is_sqlite:
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
         try:
-            self._create_tables()
+            self._open()
         except BaseException:
             self.close()
             raise
@@ -93,32 +90,74 @@ class Database:
         """A connection in a transaction, which is committed at the end and rolled back if anything raises.
 
         With SQLite there is one such transaction at a time, so keep it short; a second one waits for up to
-        BUSY_TIMEOUT_MS. Raises StoreError for whatever the database refuses.
+        BUSY_TIMEOUT_MS. Raises StoreError for whatever the database refuses, and once if SQLite's file was moved or
+        deleted: then a new one begins.
         """
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise self._store_error(error) from error
+        self._settle_in()
+        with self._transaction(self._writing) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that only reads, of one moment's state, and waits for no writer.
+
+        With SQLite a process has READERS of them at a time; others wait for up to BUSY_TIMEOUT_MS. Raises
+        StoreError, as `begin` does.
+        """
+        self._settle_in()
+        with self._transaction(self._reading) as connection:
+            yield connection
+
+    def create_tables(self) -> None:
+        """Creates the tables that are missing, as opening does. Raises StoreError."""
+        with self._transaction(self._writing) as connection:
+            complete(connection, metadata)
+        if self._file:
+            self._file.moved = False
+
+    def empty_log(self) -> bool:
+        """Moves what is in SQLite's write-ahead log into the file, so that the log keeps nothing that was deleted.
+
+        Waits for readers and writers for up to BUSY_TIMEOUT_MS. False: they did not end, or it failed.
+        """
+        return self._file is None or self._file.empty_log()
 
     def close(self) -> None:
-        """Closes the pooled connections. No thread may be inside `begin`."""
-        self._engine.dispose()
+        """Closes the pooled connections. No thread may be inside `begin` or `read`."""
+        self._reading.dispose()
+        self._writing.dispose()
 
-    def _create_tables(self) -> None:
+    def _open(self) -> None:
         deadline = time.monotonic() + _CREATION_SECONDS
         while True:
             try:
-                with self._engine.begin() as connection:
-                    for table in metadata.sorted_tables:
-                        connection.execute(CreateTable(table, if_not_exists=True))
-                        for index in table.indexes:
-                            connection.execute(CreateIndex(index, if_not_exists=True))
+                self.create_tables()
                 return
-            except SQLAlchemyError as error:
-                if not _may_pass(error) or time.monotonic() > deadline:
-                    raise self._store_error(error) from error
+            except StoreError as error:
+                if not _may_pass(error.__cause__) or time.monotonic() > deadline:
+                    raise
             time.sleep(_CREATION_PAUSE_SECONDS)
+
+    def _settle_in(self) -> None:
+        if self._file and self._file.moved:
+            self.create_tables()
+
+    @contextmanager
+    def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        try:
+            if self._file and engine is self._reading:
+                self._file.look_for()
+            with engine.begin() as connection:
+                yield connection
+        except OtherSchema as error:
+            remedy = "move the file away, and a new one begins" if self._file else "name another database"
+            raise StoreError(
+                f"database {self._shown_url} is of another version of Switchboard: {error}; {remedy}"
+            ) from error
+        except FileMoved as error:
+            raise StoreError(f"database {self._shown_url}: {error}") from error
+        except SQLAlchemyError as error:
+            raise self._store_error(error) from error
 
     def _store_error(self, error: SQLAlchemyError) -> StoreError:
         # The driver's own first line: SQLAlchemy's text and the driver's details quote the values of the row.
@@ -128,37 +167,18 @@ class Database:
                 f"database {self._shown_url}: busy for more than {BUSY_TIMEOUT_MS} ms; {_BUSY_REMEDY}"
             )
         remedy = _REMEDIES.get(
-            _sqlite_code(error), "see that DATABASE_URL is right and the database is running"
+            sqlite_code(error), "see that DATABASE_URL is right and the database is running"
         )
         return StoreError(f"database {self._shown_url}: {reason.strip().partition(chr(10))[0]}; {remedy}")
 
 
-def _may_pass(error: SQLAlchemyError) -> bool:
+def _may_pass(cause: BaseException | None) -> bool:
     """Whether creating the tables may fail for no other reason than that another worker does so too.
 
     SQLite does not wait while another process switches the file to the write-ahead log (3 of 320 starts, eight
-    at a time), and PostgreSQL's IF NOT EXISTS lets two sessions create the same table.
+    at a time), and PostgreSQL lets two sessions create the same table until one of them commits.
     """
-    return isinstance(error, IntegrityError | ProgrammingError) or _sqlite_code(error) in (
+    return isinstance(cause, IntegrityError | ProgrammingError) or sqlite_code(cause) in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
     )
-
-
-def _sqlite_code(error: SQLAlchemyError) -> int | None:
-    """SQLite's primary result code, which is the low byte of the extended one."""
-    code = getattr(error.orig, "sqlite_errorcode", None) if isinstance(error, DBAPIError) else None
-    return code & 0xFF if isinstance(code, int) else None
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    # The driver's own transactions begin too late, at the first write, and then fail at once instead of waiting.
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # With the write-ahead log a power cut may cost the last transactions, and never the file.
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -12,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.database import Database
-from store.tokens import CALL_KEPT_SECONDS, KEPT_SECONDS, Refusal, StreamTokens, TokenRefused
+from store.tokens import (
+    AT_ONCE_SECONDS,
+    CALL_KEPT_SECONDS,
+    KEPT_SECONDS,
+    MAX_MISSED,
+    MAX_RESUMES,
+    RESUMES_AT_ONCE,
+    Refusal,
+    StreamTokens,
+    TokenRefused,
+)
 
 ROOT = Path(__file__).parents[2]
 CALL = "CA" + "0" * 32
@@ -139,14 +149,126 @@ def test_a_refusal_says_why(tokens: StreamTokens) -> None:
 def test_old_rows_go_when_a_token_is_issued(tokens: StreamTokens, clock: Clock, database: Database) -> None:
     token = tokens.issue(CALL)
     clock.now += 60 + KEPT_SECONDS
-    tokens.issue(CALL)
+    tokens.issue(OTHER_CALL)
     assert refusal(tokens, token) is Refusal.EXPIRED
     clock.now += 1
-    tokens.issue(CALL)
+    tokens.issue("CA" + "2" * 32)
     assert refusal(tokens, token) is Refusal.UNKNOWN
-    clock.now += 10 * KEPT_SECONDS
+    clock.now += CALL_KEPT_SECONDS + 1
     tokens.issue(CALL)
     assert len(stored(database)) == 1
+    with database.begin() as connection:
+        assert connection.exec_driver_sql("SELECT call_sid FROM streamed_calls").scalars().all() == [CALL]
+
+
+# Further streams of a call
+
+
+def test_a_call_whose_stream_has_ended_gets_another_one(tokens: StreamTokens) -> None:
+    assert tokens.spend(tokens.issue(CALL), CALL) == 1
+    assert tokens.spend(tokens.issue(CALL, after=1), CALL) == 2
+    assert tokens.spend(tokens.issue(CALL, after=2), CALL) == 3
+
+
+def test_a_stream_that_was_announced_and_never_began_is_followed_by_another(tokens: StreamTokens) -> None:
+    """The worker that it came to was full."""
+    first = tokens.issue(CALL)
+    assert tokens.spend(tokens.issue(CALL, after=1), CALL) == 2
+    assert refusal(tokens, first) is Refusal.REPLAYED
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_question_that_was_answered_and_followed_opens_nothing(tokens: StreamTokens, after: int) -> None:
+    """A captured request stays validly signed: neither the webhook's nor the action's may open a second stream."""
+    tokens.spend(tokens.issue(CALL), CALL)
+    tokens.spend(tokens.issue(CALL, after=1), CALL)
+    with pytest.raises(TokenRefused, match="replayed"):
+        tokens.issue(CALL, after)
+
+
+def test_twilio_may_ask_twice_what_comes_after_a_stream(tokens: StreamTokens, clock: Clock) -> None:
+    tokens.spend(tokens.issue(CALL), CALL)
+    lost = tokens.issue(CALL, after=1)
+    clock.now += 59.9
+    assert tokens.spend(tokens.issue(CALL, after=1), CALL) == 2
+    assert refusal(tokens, lost) is Refusal.REPLAYED
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_question_is_not_answered_again_for_a_caller_who_never_came(
+    tokens: StreamTokens, clock: Clock, after: int
+) -> None:
+    for number in range(after + 1):
+        tokens.issue(CALL, after=number)
+    clock.now += 60
+    with pytest.raises(TokenRefused, match="replayed"):
+        tokens.issue(CALL, after)
+
+
+def test_what_follows_the_stream_of_an_unknown_call_is_refused(
+    tokens: StreamTokens, database: Database
+) -> None:
+    with pytest.raises(TokenRefused, match="unknown"):
+        tokens.issue(CALL, after=1)
+    assert tokens.spend(tokens.issue(CALL), CALL) == 1
+
+
+def test_a_call_cannot_skip_a_stream(tokens: StreamTokens) -> None:
+    tokens.spend(tokens.issue(CALL), CALL)
+    with pytest.raises(TokenRefused, match="replayed"):
+        tokens.issue(CALL, after=2)
+
+
+def resume(tokens: StreamTokens, after: int) -> Refusal | None:
+    try:
+        tokens.spend(tokens.issue(CALL, after), CALL)
+    except TokenRefused as refused:
+        return refused.reason
+    return None
+
+
+def test_a_call_that_breaks_again_and_again_is_resumed_a_few_times(
+    tokens: StreamTokens, clock: Clock
+) -> None:
+    tokens.spend(tokens.issue(CALL), CALL)
+    outcomes = [resume(tokens, after) for after in range(1, 5)]
+    assert outcomes == [None] * RESUMES_AT_ONCE + [Refusal.RESUMED_TOO_OFTEN]
+    clock.now += AT_ONCE_SECONDS
+    assert resume(tokens, 4) is None
+
+
+def test_a_long_call_is_resumed_so_many_times_in_all(tokens: StreamTokens, clock: Clock) -> None:
+    tokens.spend(tokens.issue(CALL), CALL)
+    for after in range(1, MAX_RESUMES + 1):
+        clock.now += 3600  # far longer than the row of a token is kept
+        assert resume(tokens, after) is None
+    clock.now += 3600
+    assert resume(tokens, MAX_RESUMES + 1) is Refusal.RESUMED_TOO_OFTEN
+
+
+def test_streams_that_nobody_had_room_for_are_no_resumes(tokens: StreamTokens) -> None:
+    tokens.spend(tokens.issue(CALL), CALL)
+    for after in range(1, 1 + MAX_MISSED):
+        assert tokens.missed(CALL, after) == after - 1
+        tokens.issue(CALL, after)
+    assert resume(tokens, 1 + MAX_MISSED) is None
+    assert tokens.missed(CALL, 2 + MAX_MISSED) == 0
+
+
+def test_there_is_an_end_to_streams_that_nobody_has_room_for(tokens: StreamTokens) -> None:
+    for after in range(1 + MAX_MISSED):
+        tokens.issue(CALL, after)
+    assert resume(tokens, 1 + MAX_MISSED) is Refusal.RESUMED_TOO_OFTEN
+
+
+def test_an_unknown_call_has_missed_what_it_says(tokens: StreamTokens) -> None:
+    assert tokens.missed(CALL, 2) == 2
+
+
+def test_the_resumes_of_another_call_do_not_count(tokens: StreamTokens) -> None:
+    for call_sid in (CALL, OTHER_CALL):
+        for after in range(RESUMES_AT_ONCE + 1):
+            tokens.spend(tokens.issue(call_sid, after), call_sid)
 
 
 def test_of_many_threads_one_gets_the_token(tokens: StreamTokens) -> None:
@@ -204,38 +326,43 @@ def test_of_many_processes_one_gets_each_token(database: Database, file: Path) -
 @given(
     st.lists(
         st.one_of(
-            st.just(("issue", 0, CALL)),
-            st.tuples(st.just("spend"), st.integers(0, 4), st.sampled_from([CALL, OTHER_CALL])),
+            st.tuples(st.just("issue"), st.integers(0, 3), st.just(CALL)),
+            st.tuples(st.just("spend"), st.integers(0, 7), st.sampled_from([CALL, CALL, OTHER_CALL])),
             st.tuples(st.just("wait"), st.integers(0, 45), st.just("")),
         ),
-        max_size=12,
+        max_size=16,
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sequence_goes_as_the_rules_say(database: Database, steps: list[tuple[str, int, str]]) -> None:
     clock = Clock()
     tokens = StreamTokens(database, 60, clock)
     call = f"CA{secrets.token_hex(16)}"  # the database is the same for every example
-    issued: list[tuple[str, float]] = []
-    streamed = False
+    issued: list[tuple[str, int, float]] = []
+    announced_at = 0.0
+    spent_at: list[float] = []
+    newest, begun = 0, 0
     for step, number, call_sid in steps:
-        if step == "issue" and streamed:
-            with pytest.raises(TokenRefused, match="replayed"):
-                tokens.issue(call)
-        elif step == "issue":
-            issued.append((tokens.issue(call), clock.now + 60))
+        if step == "issue":
+            again = number + 1 == newest and begun < newest and clock.now < announced_at + 60
+            lately = [at for at in spent_at if at > clock.now - AT_ONCE_SECONDS]
+            if again or (number == newest and len(lately) < RESUMES_AT_ONCE):
+                issued.append((tokens.issue(call, number), number + 1, clock.now + 60))
+                if number == newest:
+                    newest, announced_at = number + 1, clock.now
+            else:
+                with pytest.raises(TokenRefused):
+                    tokens.issue(call, number)
         elif step == "wait":
             clock.now += number
         elif number < len(issued):
-            token, expires_at = issued[number]
-            mine = call_sid == CALL
-            outcome = refusal(tokens, token, call if mine else OTHER_CALL)
-            if not mine:
-                assert outcome is Refusal.OTHER_CALL
-            elif streamed:
-                assert outcome in (Refusal.REPLAYED, Refusal.EXPIRED)
-            elif clock.now >= expires_at:
-                assert outcome is Refusal.EXPIRED
+            token, stream, expires_at = issued[number]
+            if call_sid != CALL:
+                assert refusal(tokens, token, OTHER_CALL) is Refusal.OTHER_CALL
+            elif clock.now < expires_at and begun < stream == newest:
+                assert tokens.spend(token, call) == stream
+                begun = stream
+                if stream > 1:
+                    spent_at.append(clock.now)
             else:
-                assert outcome is None
-                streamed = True
+                assert refusal(tokens, token, call) in (Refusal.REPLAYED, Refusal.EXPIRED)

@@ -1,0 +1,266 @@
+"""What is kept of every call: the tables, and how the operations of a journal are written to them."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+import store.outbox
+import store.tokens  # noqa: F401  # their tables hold call sids too
+from store.database import StoreError, metadata
+from wire.journal import (
+    CallBegan,
+    CallEnded,
+    CallRecord,
+    CostTold,
+    EntryRemoved,
+    EntryTold,
+    EventTold,
+    Operation,
+    Then,
+)
+from wire.transcript import Entry, ToolUse
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("call_sid", sa.Text, primary_key=True),
+    sa.Column("stream_sid", sa.Text, nullable=False),
+    sa.Column("caller", sa.Text, nullable=False),
+    sa.Column("called", sa.Text, nullable=False),
+    # The two numbers' digits, by which they are found however they are written.
+    sa.Column("caller_key", sa.Text, nullable=False),
+    sa.Column("called_key", sa.Text, nullable=False, index=True),
+    sa.Column("assistant", sa.Text, nullable=False),
+    sa.Column("assistant_version", sa.Text, nullable=False),
+    sa.Column("streams", sa.Integer, nullable=False),
+    sa.Column("cost", sa.Double, nullable=False),
+    sa.Column("began_at", sa.Double, nullable=False, index=True),
+    sa.Column("ended_at", sa.Double, nullable=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("next_answer", sa.Text, nullable=False),
+    sa.Index("ix_calls_caller_key", "caller_key", "began_at"),
+    sa.Index("ix_calls_outcome", "outcome", "began_at"),
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("call_sid", sa.Text, primary_key=True),
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("speaker", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("heard_text", sa.Text, nullable=False),
+    sa.Column("heard_ms", sa.Integer, nullable=False),
+    sa.Column("total_ms", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("tool_call_id", sa.Text, nullable=True),
+    sa.Column("tool_name", sa.Text, nullable=True),
+    sa.Column("tool_arguments", sa.Text, nullable=True),
+    sa.Column("tool_output", sa.Text, nullable=True),
+    # When it was first told, in seconds since 1970. None: by a version that did not say.
+    sa.Column("told_at", sa.Double, nullable=True),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    # SQLite numbers the rows of a table only if their key is an INTEGER.
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("call_sid", sa.Text, nullable=False, index=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),  # a JSON object
+)
+
+spending = sa.Table(
+    "spending",
+    metadata,
+    # Of its own, because a call may go on past midnight, and because what was spent stays spent without the call.
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("cost", sa.Double, nullable=False),
+)
+
+webhook_events = metadata.tables["webhook_events"]
+
+HOLD_CALL_SIDS = (entries, events, metadata.tables["stream_tokens"], webhook_events)
+"""Every table with what is kept by call sid, but for `streamed_calls`: that has nothing else of a call than its sid,
+and without it a call that goes on could not be resumed, and a captured webhook could be used again."""
+
+
+class Upserts(NamedTuple):
+    """The statements that insert a row or change the one that is there, which every dialect words its own way."""
+
+    call: sa.Insert
+    entry: sa.Insert
+    day: sa.Insert
+
+
+@cache
+def upserts(dialect: str) -> Upserts:
+    """The statements for "sqlite" or "postgresql". Raises StoreError for others."""
+    match dialect:
+        case "sqlite":
+            insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert] = sqlite.insert
+        case "postgresql":
+            insert = postgresql.insert
+        case _:
+            raise StoreError(
+                f"the journal is kept in SQLite or PostgreSQL, not in {dialect}; set DATABASE_URL"
+            )
+    first_told = ("call_sid", "item_id", "told_at")
+    call, entry, day = insert(calls), insert(entries), insert(spending)
+    told = ("stream_sid", "caller", "called", "caller_key", "called_key", "assistant", "assistant_version")
+    known = {name: sa.func.coalesce(sa.func.nullif(call.excluded[name], ""), calls.c[name]) for name in told}
+    return Upserts(
+        call.on_conflict_do_update(
+            index_elements=["call_sid"],
+            # It goes on: how its last stream ended is not how the call did.
+            set_={**known, "streams": calls.c.streams + 1, "outcome": "", "ended_at": None},
+        ),
+        entry.on_conflict_do_update(
+            index_elements=["call_sid", "item_id"],
+            set_={
+                column.name: entry.excluded[column.name]
+                for column in entries.c
+                if column.name not in first_told
+            },
+        ),
+        day.on_conflict_do_update(index_elements=["day"], set_={"cost": spending.c.cost + day.excluded.cost}),
+    )
+
+
+_ADD_COST = (
+    sa.update(calls)
+    .where(calls.c.call_sid == sa.bindparam("of_call"))
+    .values(cost=calls.c.cost + sa.bindparam("amount"))
+)
+
+_REMOVE = sa.delete(entries).where(
+    entries.c.call_sid == sa.bindparam("of_call"), entries.c.item_id == sa.bindparam("item")
+)
+
+_END = sa.update(calls).where(calls.c.call_sid == sa.bindparam("of_call"))
+
+
+def write(connection: sa.Connection, operations: list[Operation]) -> None:
+    """Writes all of them, table by table; only within one table does their order matter.
+
+    Raises what SQLAlchemy raises, and ValueError, TypeError and the like where a value cannot be stored.
+    """
+    begun: list[dict[str, object]] = []
+    said: dict[tuple[str, str], dict[str, object] | None] = {}
+    happened: list[dict[str, object]] = []
+    ends: dict[str, dict[str, object]] = {}
+    costs: dict[str, float] = {}
+    days: dict[str, float] = {}
+    for operation in operations:
+        match operation:
+            case CallBegan(record, at):
+                begun.append(_call_row(record, at))
+                if record.call_sid in ends:
+                    ends[record.call_sid] |= {"ended_at": None, "outcome": ""}
+            case EntryTold(call_sid, position, entry, at):
+                row = _entry_row(call_sid, position, entry) | {"told_at": at or None}
+                said[call_sid, str(row["item_id"])] = row
+            case EntryRemoved(call_sid, item_id):
+                said[call_sid, _text(item_id)] = None
+            case EventTold(call_sid, kind, data, at):
+                row = {
+                    "call_sid": call_sid,
+                    "at": at,
+                    "kind": _text(kind),
+                    "data": json.dumps(data, allow_nan=False),
+                }
+                happened.append(row)
+            case CostTold(call_sid, cost, at):
+                if not math.isfinite(cost):
+                    raise ValueError("a cost is a finite number")
+                costs[call_sid] = costs.get(call_sid, 0.0) + cost
+                days[day_of(at)] = days.get(day_of(at), 0.0) + cost
+            case CallEnded(call_sid, outcome, then, at):
+                row = {"ended_at": at, "outcome": _text(outcome), "next_answer": then.value}
+                ends[call_sid] = {"of_call": call_sid, **row}
+    statements = upserts(connection.dialect.name)
+    # Every writer locks its calls in one order, and the day last, so that no two wait for each other.
+    call_sids = sorted({operation.call_sid for operation in operations})
+    held = sa.select(calls.c.call_sid).where(calls.c.call_sid.in_(call_sids)).order_by(calls.c.call_sid)
+    known = set(connection.execute(held.with_for_update()).scalars())
+    known.update(str(row["call_sid"]) for row in begun)
+    for statement, rows in (
+        (statements.call, sorted(begun, key=lambda row: str(row["call_sid"]))),
+        # Of a call that is not known nothing else is kept: it was forgotten, and nothing would ever find it.
+        (statements.entry, [row for row in said.values() if row and row["call_sid"] in known]),
+        (_REMOVE, [{"of_call": key[0], "item": key[1]} for key, row in said.items() if row is None]),
+        (sa.insert(events), [row for row in happened if row["call_sid"] in known]),
+        (_ADD_COST, [{"of_call": call_sid, "amount": cost} for call_sid, cost in costs.items()]),
+        (_END, list(ends.values())),
+        (statements.day, [{"day": day, "cost": cost} for day, cost in sorted(days.items())]),
+    ):
+        if rows:
+            connection.execute(statement, rows)
+
+
+def _call_row(record: CallRecord, at: float) -> dict[str, object]:
+    return {
+        **{name: _text(value) for name, value in asdict(record).items()},
+        "caller_key": number_key(_text(record.caller)),
+        "called_key": number_key(_text(record.called)),
+        "streams": 1,
+        "cost": 0.0,
+        "began_at": at,
+        "outcome": "",
+        "next_answer": Then.RESUME.value,
+    }
+
+
+def _entry_row(call_sid: str, position: int, entry: Entry) -> dict[str, object]:
+    tool = entry.tool
+    return {
+        "call_sid": call_sid,
+        "item_id": _text(entry.item_id),
+        "position": int(position),
+        "speaker": _text(entry.speaker),
+        "text": _text(entry.text),
+        "heard_text": _text(entry.heard_text),
+        "heard_ms": int(entry.heard_ms),
+        "total_ms": int(entry.total_ms),
+        "failed": bool(entry.failed),
+        "tool_call_id": _text(tool.call_id) if tool else None,
+        "tool_name": _text(tool.name) if tool else None,
+        "tool_arguments": _text(tool.arguments) if tool else None,
+        "tool_output": _text(tool.output) if tool and tool.output is not None else None,
+    }
+
+
+def stored_entry(row: sa.Row[tuple[object, ...]]) -> Entry:
+    """The entry in a row of `entries`."""
+    tool = None
+    if row.tool_call_id is not None:
+        tool = ToolUse(row.tool_call_id, row.tool_name, row.tool_arguments, row.tool_output)
+    return Entry(
+        row.item_id, row.speaker, row.text, row.heard_text, row.heard_ms, row.total_ms, row.failed, tool
+    )
+
+
+def _text(text: str) -> str:
+    """The text as every database can hold it: PostgreSQL takes no NUL, and UTF-8 knows no half of a pair."""
+    return str(text).replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def number_key(number: str) -> str:
+    """What all ways to write a number have in common: its digits. An address with letters is itself."""
+    return number.strip() if re.search(r"[^\W\d_]", number) else re.sub("[^0-9]", "", number)
+
+
+def day_of(at: float) -> str:
+    """The day of that time, UTC, as in `spending`."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
