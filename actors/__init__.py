@@ -1,28 +1,45 @@
 """A call as actors: one that supervises, and one for each socket."""
 
 from actors.assistant import Assistant, AssistantError
-from actors.call import Answer, CallActor, CallSetup
+from actors.call import Answer, CallActor
+from actors.call_context import CallContext
 from actors.clock import Clock
+from actors.endpoints import Endpoint, Endpoints
+from actors.listener import Listener
 from actors.member import CallError, Member, post
-from actors.messages import HangUp, StreamStopped
+from actors.messages import Drain, HangUp, StreamStopped
 from actors.meter import Meter
 from actors.model_socket import ModelSocket
-from actors.twilio import MediaSocket, PhoneReader
+from actors.phone_reader import PhoneReader
+from actors.setup import CallSetup
+from actors.sound import SoundError, Sounds
+from actors.tool import Tool, ToolError, tool
+from actors.twilio import MediaSocket
 
 __all__ = [
     "Answer",
     "Assistant",
     "AssistantError",
     "CallActor",
+    "CallContext",
     "CallError",
     "CallSetup",
     "Clock",
+    "Drain",
+    "Endpoint",
+    "Endpoints",
     "HangUp",
+    "Listener",
     "MediaSocket",
     "Member",
     "Meter",
     "ModelSocket",
     "PhoneReader",
+    "SoundError",
+    "Sounds",
     "StreamStopped",
+    "Tool",
+    "ToolError",
     "post",
+    "tool",
 ]

@@ -1,60 +1,45 @@
 """An assistant: what it is told to be, how it greets and sounds, when it takes its turn. One TOML file."""
 
+import hashlib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from actors.costs import CallLimits, Prices
+from actors.extension import load_listener, load_tool
+from actors.listener import Listener
+from actors.shipped import RecordingTable, TranscriptTable, WebhookTable, shipped_listeners
+from actors.table import DIRECTORY, SoundFile, Table
+from actors.tool import AnyTool
+from actors.turn_detection import TurnDetection
+from actors.ways_out import Fallback, FallbackOrSentence, Overflow
+from actors.webhook import EventBox, NoEventBox
 from wire.audio_format import PCMU, AudioFormat
+from wire.dead_air import Limits
 from wire.dialect import Session
+from wire.false_start import Gating
 
 VOICES = Literal["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"]
 """The Realtime API's voices. Others, even of the same maker's other products, give noise (protocol-gotchas 5)."""
 
 KEYWORD_MODELS = ("gpt-transcribe", "gpt-live-transcribe")
 
+VERSION_DIGITS = 12
+
+_LIMITS = Limits()
+
 
 class AssistantError(Exception):
     """The assistant's file cannot be used. The text names the file, every key in question and the fix."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TurnDetection(_Table):
-    """When the server takes the caller's turn to begin and to be over."""
-
-    type: Literal["server_vad", "semantic_vad"] = "server_vad"
-    threshold: float = Field(default=0.5, ge=0, le=1)
-    """How loud speech must be, 0 to 1; server_vad only."""
-    prefix_padding_ms: int = Field(default=300, ge=0, le=5000)
-    """Audio kept from before the detected start, in ms; server_vad only."""
-    silence_duration_ms: int = Field(default=500, ge=100, le=10_000)
-    """Silence that ends a turn, in ms; server_vad only."""
-    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
-    """How soon a turn is taken to be over; semantic_vad only."""
-    interrupt: bool = True
-    """Whether the caller's speech stops the assistant's."""
-
-    def api(self) -> dict[str, Any]:
-        """The API's `turn_detection` object."""
-        common = {"type": self.type, "create_response": True, "interrupt_response": self.interrupt}
-        if self.type == "semantic_vad":
-            return common | {"eagerness": self.eagerness}
-        return common | {
-            "threshold": self.threshold,
-            "prefix_padding_ms": self.prefix_padding_ms,
-            "silence_duration_ms": self.silence_duration_ms,
-        }
-
-
-class Transcription(_Table):
+class Transcription(Table):
     """Recognition of the caller's words, for the log; the model itself listens to the audio."""
 
     model: str = "gpt-transcribe"
-    keywords: list[str] = []
+    keywords: list[str] = Field(default=[])
     """Names and terms that a recogniser would not guess."""
 
     @field_validator("keywords")
@@ -66,31 +51,68 @@ class Transcription(_Table):
         return keywords
 
 
-class Assistant(_Table):
+class DeadAir(Table):
+    """What is done, and when, while it is the assistant's turn and the caller hears nothing. Times are in seconds."""
+
+    filler_seconds: float = Field(default=_LIMITS.filler_seconds or 0.0, ge=0, le=60)
+    """Silence before the caller hears the filler; 0: never."""
+    again_seconds: float = Field(default=_LIMITS.again_seconds or 0.0, ge=0, le=60)
+    """Silence between fillers, until the apology; 0: there is only one."""
+    recover_seconds: float = Field(default=_LIMITS.recover_seconds, gt=0, le=60)
+    """From the filler to a new session with the model."""
+    apologise_seconds: float = Field(default=_LIMITS.apologise_seconds, gt=0, le=60)
+    """From there to the apology."""
+    give_up_seconds: float = Field(default=_LIMITS.give_up_seconds, gt=0, le=60)
+    """From the apology to the fallback."""
+    filler: SoundFile | None = None
+    """Instead of the one that is shipped."""
+    apology: SoundFile | None = None
+    """Instead of the one that is shipped."""
+
+
+class Assistant(Table):
     """One assistant, as its file describes it."""
 
     name: str = Field(default="Assistant", min_length=1)
     instructions: str = Field(min_length=1)
     greeting: str = ""
     """Said word for word when the call is answered; empty lets the model greet in its own words."""
-    fallback: str = Field(
-        default="We are sorry, our assistant cannot take your call right now. Please try again later.",
-        min_length=1,
-    )
-    """Spoken by Twilio when the assistant cannot be reached, and after a call that broke."""
+    fallback: FallbackOrSentence = Fallback()
+    overflow: Overflow = Overflow()
     voice: VOICES = "marin"
     speed: float = Field(default=1.0, ge=0.25, le=1.5)
     language: str = Field(default="en", pattern="^[a-z]{2}$")
-    """ISO 639-1; what the caller is expected to speak, and the language of `fallback`."""
+    """ISO 639-1; what the caller is expected to speak, and the language of `fallback` and `overflow`."""
     noise_reduction: Literal["near_field", "far_field", "off"] = "near_field"
     turn_detection: TurnDetection = TurnDetection()
     transcription: Transcription | Literal["off"] = Transcription()
+    silence: DeadAir = Field(default=DeadAir(), alias="dead_air")
+    tools: tuple[str, ...] = ()
+    """What the model may call, each as "module:name" of a function with `@tool`; beside this file, or installed."""
+    listeners: tuple[str, ...] = ()
+    """Who is told what happens in a call, each as "module:name" of a `Listener`."""
+    prices: Prices | None = None
+    """None: what a call costs is not known."""
+    limits: CallLimits = CallLimits()
+    recording: RecordingTable | None = None
+    """None: calls are not recorded."""
+    transcript: TranscriptTable | None = None
+    """None: calls are not written down in files."""
+    webhook: WebhookTable | None = None
+    """None: nobody is told what happens in calls."""
+
+    _version: str = PrivateAttr("")
+    _tools: dict[str, AnyTool] = PrivateAttr(default_factory=dict)
+    _listeners: tuple[type[Listener], ...] = PrivateAttr(())
 
     @classmethod
     def load(cls, path: Path) -> "Assistant":
         """Read and check a file. Raises AssistantError."""
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            content = path.read_bytes()
+            assistant = cls.model_validate(
+                tomllib.loads(content.decode("utf-8")), context={DIRECTORY: path.parent}
+            )
         except OSError as error:
             raise AssistantError(
                 f"{path}: cannot be read: {error.strerror}. Set ASSISTANT to its path."
@@ -100,6 +122,55 @@ class Assistant(_Table):
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             raise AssistantError(f"{path}: " + "; ".join(problems)) from None
+        try:
+            tools = [load_tool(name, path.parent) for name in assistant.tools]
+            assistant._listeners = tuple(load_listener(name, path.parent) for name in assistant.listeners)
+        except ValueError as error:
+            raise AssistantError(f"{path}: {error}") from None
+        assistant._tools = {each.name: each for each in tools}
+        if len(assistant._tools) < len(tools):
+            raise AssistantError(f"{path}: tools: two of them have the same name; give one a name of its own")
+        assistant._version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
+        return assistant
+
+    @property
+    def version(self) -> str:
+        """Of the file: another content, another version. Empty for an assistant that comes from no file."""
+        return self._version
+
+    def callable_tools(self) -> dict[str, AnyTool]:
+        """The tools, by the name that the model knows."""
+        return dict(self._tools)
+
+    def listener_classes(
+        self,
+        folder: Path = Path("recordings"),
+        kept_days: float | None = None,
+        events: EventBox | None = None,
+    ) -> tuple[type[Listener], ...]:
+        """The listeners of every call. `folder`: for files, kept so long; `events`: sends them to the webhook."""
+        box = events or NoEventBox()
+        shipped = shipped_listeners(self.recording, self.transcript, self.webhook, folder, kept_days, box)
+        return shipped + self._listeners
+
+    @field_validator("transcription")
+    @classmethod
+    def _check_transcription(
+        cls, value: Transcription | Literal["off"], info: ValidationInfo
+    ) -> Transcription | Literal["off"]:
+        turn_detection = info.data.get("turn_detection")
+        if value == "off" and turn_detection is not None and turn_detection.resume:
+            raise ValueError(
+                "turn_detection.resume needs it: without words nobody knows that there were none"
+            )
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _check_limits(cls, value: CallLimits, info: ValidationInfo) -> CallLimits:
+        if value.budget is not None and info.data.get("prices", "unknown") is None:
+            raise ValueError("budget needs [prices]: without them nobody knows what a call costs")
+        return value
 
     def session(self, audio: AudioFormat = PCMU) -> Session:
         """What the model session is configured with. `audio` is the server's business, not the assistant's."""
@@ -122,3 +193,18 @@ class Assistant(_Table):
         if not self.greeting:
             return None
         return f'Say exactly these words to the caller and then stop: "{self.greeting}"'
+
+    def gating(self) -> Gating:
+        """What counts as an interruption."""
+        return self.turn_detection.gating()
+
+    def dead_air(self) -> Limits:
+        """How long the caller waits for what while nothing is heard."""
+        silence = self.silence
+        return Limits(
+            filler_seconds=silence.filler_seconds,
+            again_seconds=silence.again_seconds,
+            recover_seconds=silence.recover_seconds,
+            apologise_seconds=silence.apologise_seconds,
+            give_up_seconds=silence.give_up_seconds,
+        )

@@ -3,45 +3,82 @@
 import enum
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pykka import ActorRef
 
 from actors.clock import Clock
-from actors.member import Member, post
+from actors.listener import Listeners
+from actors.member import CallError, Member, post
 from actors.messages import (
-    AssistantSaid,
+    AssistantAudioReceived,
     Attach,
-    CallerSaid,
+    CallEnded,
+    CheckAlive,
+    CutOff,
     DeadlinePassed,
     DigitPressed,
+    Drain,
     Exited,
+    Floor,
+    FloorChanged,
     HangUp,
+    HeardSoFar,
     Open,
+    PauseRecording,
+    Playback,
+    PlaySound,
+    RecordingBegan,
+    RecordingFailed,
+    Respond,
     SessionReady,
+    SpeechUnnoticed,
+    StartRecording,
+    StopRecording,
     StreamStopped,
+    ToolFinished,
+    ToolOutput,
+    TranscriptBegan,
 )
-from actors.meter import Meter, NoMeter, Outcome
-from actors.model_socket import ModelSocket
-from actors.openai import OpenAIActor
-from actors.twilio import MediaSocket, PhoneReader, TwilioActor
-from wire.dialect import Dialect, Session
+from actors.meter import Outcome
+from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
+from actors.sessions import ModelSession, Sessions
+from actors.setup import CallSetup
+from actors.supervision import Consequence, Restart, Supervision
+from actors.talk import Talk
+from actors.tool_runner import ToolOverdue, ToolRunner
+from actors.twilio import TwilioActor
+from wire import dead_air, realtime
+from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
 
-SESSION_READY_SECONDS = 8.0
-"""From `start` to a configured session. The caller is listening to silence meanwhile."""
-MODEL_CLOSED_SECONDS = 0.4
 PHONE_CLOSED_SECONDS = 0.4
-"""How long a child may take to close before its socket is cut; both are well within the second a call may take."""
+"""How long the phone may take to close before its socket is cut."""
+JOURNAL_SECONDS = 0.2
+"""What happens is told to the journal so much later at the latest."""
+FLUSH_SECONDS = 0.5
+"""How long the end waits for the journal, from which Twilio's next question is answered."""
+GOODBYE_SECONDS = 20.0
+"""How long the assistant may take to say goodbye."""
+
+RECORDING_ORDERS = {
+    StartRecording: "recording started",
+    PauseRecording: "recording paused",
+    StopRecording: "recording stopped",
+}
+
+WRAP_UP = (
+    "The call has to end now, because {}. Tell the caller so in one short and friendly sentence, in the language of "
+    "the conversation, say goodbye, and stop."
+)
 
 
 class Phase(enum.Enum):
     """Where a call is. Rule 1: only CallActor's own handlers change it. Rule 2: it only ever goes forward."""
 
     CONNECTING = "connecting"
-    """The caller is there, the model is not yet."""
+    """The caller is there, the model has not been yet."""
     TALKING = "talking"
     CLOSING_MODEL = "closing model"
     """First, because it costs money."""
@@ -50,30 +87,16 @@ class Phase(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CallSetup:
-    """What a call is made of, before any of it is connected."""
-
-    call_sid: str
-    stream_sid: str
-    media_socket: MediaSocket
-    dial_model: Callable[[], ModelSocket]
-    """A model socket that is not connected yet."""
-    dialect: Dialect
-    session: Session
-    greeting: str | None
-    """Instructions for the response with which the assistant speaks first; None leaves it to the session's own."""
-    meter: Meter = field(default_factory=NoMeter)
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """Media route → CallActor, as an ask: start the call. Answered with the PhoneReader, or None."""
 
 
 class CallActor(Member):
-    """Starts and supervises a TwilioActor and an OpenAIActor, and ends both, the model's first, when either ends.
+    """Starts and supervises a TwilioActor and OpenAIActors, and ends them, the model's first, when the call ends.
 
-    `ended` is set when everything below it is closed, or told to close where this actor itself failed.
+    What a child's failure means stands in `actors.supervision`, what a session that takes over begins with in
+    `actors.talk`, and what is done about a silence in `wire.dead_air`. `ended` is set when everything below it is
+    closed, or told to close where this actor itself failed.
     """
 
     def __init__(self, setup: CallSetup, clock: Clock, ended: threading.Event) -> None:
@@ -81,43 +104,113 @@ class CallActor(Member):
         self._setup = setup
         self._clock = clock
         self._meter = setup.meter
-        self._meter.call_started()
         self._outcome = Outcome.FAILED
+        self._reason = "the call's actor failed"
+        self._then = Then.RESUME
         self._phase = Phase.CONNECTING
         self._started_at = time.monotonic()
-        self._phone: ActorRef[TwilioActor] | None = None
-        self._model: ActorRef[OpenAIActor] | None = None
-        self._model_socket: ModelSocket | None = None
         self._ended = ended
+        self._phone: ActorRef[TwilioActor] | None = None
+        self._reader: PhoneReader | None = None
+        supervision = Supervision()
+        self._sessions = Sessions(self.actor_ref, setup, clock, supervision)
+        self._listeners = Listeners(self.actor_ref, setup.record, clock, supervision)
+        self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, setup.context, clock)
+        self._talk = Talk(setup, self._started_at)
+        self._draining = False
+        self._goodbye: str | None = None
+        self._farewell: Respond | None = None
+        self._cost = setup.cost
+        self._journal_waits = False
 
     def handle(self, message: Any) -> Any:
+        now = time.monotonic()
+        self._listeners.tell(message)
         match message:
             case Open():
-                pass  # born idle: the route asks it to answer
+                self._meter.call_started()  # and else idle: the route asks it to answer
             case Answer():
                 return self._answer()
-            case SessionReady():
-                self._talk()
+            case SessionReady(model=model, expires_at=expires_at):
+                self._session_ready(model, expires_at)
+            case FloorChanged(model=model) | SpeechUnnoticed(model=model) if not self._talks(model):
+                pass  # said by a session that was given up, or replaced
+            case FloorChanged(floor=floor):
+                if floor is Floor.CALLER:
+                    self._keep(KEPT_SPEECH_SECONDS)
+                    self._journal_soon()
+                self._carry_out(self._talk.floor_changed(floor, now))
+                self._go_on()
+            case SpeechUnnoticed(seconds_ago=seconds_ago):
+                self._talk.speech_unnoticed(seconds_ago, now)
+            case Playback():
+                if message.assistant:
+                    self._sessions.heard()
+                self._carry_out(self._talk.playback_changed(message, now))
+                self._keep_what_is_needed()
+                self._go_on()
+            case HeardSoFar(heard=heard, to_the_end=to_the_end):
+                self._talk.heard(heard, to_the_end)
+                self._keep_what_is_needed()
+                self._journal_soon()
+            case AssistantAudioReceived(part=part, duration_ms=duration_ms):
+                self._talk.conversation.received(part, duration_ms)
+                self._journal_soon()
+            case CutOff(heard=heard):
+                self._talk.cut_off(heard)
+                self._journal_soon()
+            case realtime.FunctionCall():
+                self._learn(message)
+                self._tools.run(message)
+                self._carry_out(self._talk.tool_running(now))
+            case ToolFinished():
+                self._tool_finished(message)
+            case ToolOverdue():
+                self._tools.expire(message)
+            case (
+                realtime.ItemAdded()
+                | realtime.ItemDeleted()
+                | realtime.AudioCommitted()
+                | realtime.CallerTranscript()
+                | realtime.AssistantTranscript()
+                | realtime.AssistantTranscriptDelta()
+            ):
+                self._learn(message)
+            case realtime.Usage():
+                self._spent(message)
             case TurnLatency():
                 self.log.info("%s", message)
                 self._meter.answered(message)
+                self._note("answered", **asdict(message), answer_ms=message.answer_ms)
             case InterruptionLatency():
                 self.log.info("%s", message)
                 self._meter.silenced(message)
-            case CallerSaid(text=text):
-                self.log.debug("caller: %s", text)
-            case AssistantSaid(text=text):
-                self.log.debug("assistant: %s", text)
+                self._note("interrupted", **asdict(message), silence_ms=message.silence_ms)
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
-            case StreamStopped(reason=reason):
-                self._hang_up(reason, Outcome.HUNG_UP)
+                self._note("key pressed")
+            case RecordingBegan(path=path):
+                self._note("recording", path=path)
+            case TranscriptBegan(path=path):
+                self._note("transcript", path=path)
+            case RecordingFailed(path=path, reason=reason):
+                self._note("recording failed", path=path, reason=reason)
+            case StartRecording() | PauseRecording() | StopRecording():
+                self._note(RECORDING_ORDERS[type(message)])  # the listeners have been told
+            case StreamStopped(reason=reason, by_twilio=by_twilio):
+                # Without Twilio's word for it the caller may still be there, and the call goes on elsewhere.
+                self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
             case HangUp(reason=reason):
-                self._hang_up(reason, Outcome.ENDED)
+                self._hang_up(reason, Outcome.ENDED, Then.HANG_UP)
+            case Drain(now=at_once):
+                self._draining = True
+                if at_once:
+                    self._hand_over()
+                self._go_on()
             case Exited(member=member, error=error):
                 self._child_exited(member, error)
-            case DeadlinePassed(what=what):
-                self._deadline_passed(what)
+            case DeadlinePassed(what=what, about=about):
+                self._deadline_passed(what, about)
             case _:
                 return super().handle(message)
 
@@ -125,44 +218,224 @@ class CallActor(Member):
         if self._phase is not Phase.CONNECTING:
             return None  # hung up already: a drain came first
         setup = self._setup
-        self._phone = TwilioActor.start(
-            self.actor_ref, setup.call_sid, setup.stream_sid, setup.media_socket, setup.meter
-        )
-        self._model_socket = setup.dial_model()
-        self._model = OpenAIActor.start(
+        setup.journal.began(setup.record)
+        self._listeners.start(setup.listeners)
+        stream_sid = setup.record.stream_sid
+        self._phone = self._sessions.phone = TwilioActor.start(
             self.actor_ref,
             setup.call_sid,
-            self._phone,
-            self._model_socket,
-            setup.dialect,
-            setup.session,
-            setup.greeting,
-            self._clock,
+            stream_sid,
+            setup.media_socket,
+            self._listeners,
             setup.meter,
+            self._clock,
         )
-        post(self._phone, Attach(self._model))
-        self._remind(DeadlinePassed.SESSION_READY, SESSION_READY_SECONDS)
-        return PhoneReader(setup.stream_sid, self.actor_ref, self._phone, self._model)
+        self._reader = PhoneReader(stream_sid, self.actor_ref, self._phone, self._listeners)
+        self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until the session begins
+        self._carry_out(self._talk.answered(self._started_at))
+        self._sessions.start()
+        self._remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
+        return self._reader
 
-    def _talk(self) -> None:
+    # The model's sessions
+
+    def _talks(self, model: ActorRef[Any] | None) -> bool:
+        session = self._sessions.current
+        return session is not None and session.begun and session.ref == model
+
+    def _session_ready(self, model: ActorRef[Any], expires_at: float | None) -> None:
+        session = self._sessions.find(model)
+        if session is None or not self._sessions.wanted(session) or not self._talking:
+            return
+        self._sessions.ready(session, expires_at)
+        if session is self._sessions.current:
+            self._begin(session)
+        elif self._sessions.roll_over():
+            self._swap()
+        self._go_on()
+
+    def _begin(self, session: ModelSession) -> None:
         if self._phase is Phase.CONNECTING:
             self._phase = Phase.TALKING
             self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
+        self._note("session ready", endpoint=session.endpoint.name)
+        begin, commands = self._talk.begin(time.monotonic())
+        session.begun = True
+        if self._reader is not None:
+            # Not sooner: what it has to hear again is what is not in the history that it is given now.
+            self._reader.attach(session.ref, self._talk.unanswered_since)
+        post(session.ref, begin)
+        post(self._phone, Attach(session.ref))
+        if self._farewell is not None:
+            post(session.ref, self._farewell)  # the session that was told to say it is gone
+        self._carry_out(commands)
 
-    def _hang_up(self, reason: str, outcome: Outcome) -> None:
-        if self._phase not in (Phase.CONNECTING, Phase.TALKING):
+    def _session_lost(self, session: ModelSession, error: Exception, exited: bool = True) -> None:
+        was_wanted = self._sessions.wanted(session)
+        consequence = self._sessions.lost(session, error, exited)
+        if not self._talking or not was_wanted:
+            return
+        self._note("session lost", endpoint=session.endpoint.name, reason=str(error))
+        if consequence is None:
+            return
+        if self._reader is not None:
+            self._reader.attach(None)
+            self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until there is a new one
+        post(self._phone, Attach(None))
+        self._follow(consequence, error)
+
+    def _follow(self, consequence: Consequence, error: Exception) -> None:
+        if not isinstance(consequence, Restart):
+            self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
+            return
+        self.log.info("a new session in %.1f s", consequence.seconds)
+        self._remind(DeadlinePassed.RETRY_MODEL, consequence.seconds)
+        self._carry_out(self._talk.session_lost(consequence.seconds > 0, time.monotonic()))
+
+    def _give_session_up(self, session: ModelSession | None, why: str) -> None:
+        """Replace a session which lives, as far as anybody can see, and does not do its work."""
+        if session is not None and self._talking:
+            self.log.warning("the model's session is given up: %s", why)
+            self._session_lost(session, CallError(why), exited=False)
+
+    def _retry_model(self) -> None:
+        if self._talking and self._sessions.current is None:
+            try:
+                session = self._sessions.start()
+            except RuntimeError as error:  # no thread to be had
+                self.log.warning("no session can be started: %s", error)
+                self._follow(self._sessions.not_started(), error)
+                return
+            if session.ready:
+                self._begin(session)
+
+    def _swap(self) -> None:
+        self.log.info("going over to a new session before the old one ends")
+        self._begin(self._sessions.swap())
+
+    # What goes on
+
+    def _go_on(self) -> None:
+        """Do what had to wait for the end of what was being said."""
+        for message in self._talk.leftover():
+            self._sessions.tell(message)
+        if self._phase is not Phase.TALKING or self._talk.busy:
+            return
+        spare = self._sessions.spare
+        if self._goodbye is not None:
+            self._hang_up(self._goodbye, Outcome.ENDED, Then.HANG_UP)
+        elif self._draining:
+            self._hand_over()
+        elif spare is not None and spare.ready:
+            self._swap()
+
+    def _carry_out(self, commands: list[dead_air.Command]) -> None:
+        if not self._talking:
+            return
+        for command in commands:
+            match command:
+                case dead_air.Filler():
+                    self._sessions.tell(CheckAlive())
+                    if not self._tools.silent:
+                        self._note("filler")
+                        post(self._phone, PlaySound("filler", self._setup.sounds.filler))
+                case dead_air.Recover():
+                    self._talk.session_silent()
+                    self._give_session_up(self._sessions.current, "nothing is heard of it")
+                case dead_air.Apologise():
+                    self._note("apology")
+                    post(self._phone, PlaySound("apology", self._setup.sounds.apology))
+                case dead_air.GiveUp():
+                    self._hang_up("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
+                case dead_air.Remind(seconds=seconds):
+                    self._remind(DeadlinePassed.SILENCE, seconds)
+
+    def _tool_finished(self, finished: ToolFinished) -> None:
+        commands = self._talk.tool_answered(finished.call_id, finished.output, time.monotonic())
+        self._journal_soon()
+        self._note("tool", name=finished.name, seconds=finished.seconds, failed=finished.failed)
+        last = not self._talk.conversation.tools_running
+        self._sessions.tell(ToolOutput(finished.call_id, finished.output, last))
+        self._carry_out(commands)
+
+    def _spent(self, usage: realtime.Usage) -> None:
+        prices, budget = self._setup.prices, self._setup.limits.budget
+        if prices is None:
+            return
+        cost = prices.cost(usage)
+        self._cost += cost
+        self._setup.journal.spent(self.call_sid, cost)
+        if budget is not None and self._cost >= budget:
+            self._wrap_up("the budget for one call is used up")
+
+    def _learn(self, event: realtime.Event) -> None:
+        match event:
+            case realtime.CallerTranscript(text=text) if text:
+                self.log.debug("caller: %s", text)
+            case realtime.AssistantTranscript(text=text):
+                self.log.debug("assistant: %s", text)
+        self._talk.learn(event, time.monotonic())
+        self._journal_soon()
+
+    def _note(self, kind: str, **data: Any) -> None:
+        self._setup.journal.event(self.call_sid, kind, **data)
+
+    def _journal_soon(self) -> None:
+        if not self._journal_waits:
+            self._journal_waits = True
+            self._remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
+
+    def _keep_what_is_needed(self) -> None:
+        if self._sessions.begun and self._talk.assistant_audible and not self._talk.unheard_turn:
+            self._keep(KEPT_SECONDS)
+
+    def _keep(self, seconds: float) -> None:
+        if self._reader is not None:
+            self._reader.keep(seconds)
+
+    # The end
+
+    @property
+    def _talking(self) -> bool:
+        return self._phase in (Phase.CONNECTING, Phase.TALKING)
+
+    def _wrap_up(self, why: str) -> None:
+        if self._goodbye is None and self._talking:
+            self.log.info("saying goodbye, because %s", why)
+            self._goodbye = f"ended with a goodbye, because {why}"
+            instructions = f"{self._setup.session.instructions}\n\n{WRAP_UP.format(why)}"
+            self._farewell = Respond(instructions, must=True)
+            self._sessions.tell(self._farewell)
+            self._carry_out(self._talk.reply_due(time.monotonic()))
+            self._remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS)
+
+    def _hand_over(self) -> None:
+        outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
+        self._hang_up("handed over, this process ends", outcome, Then.RESUME)
+
+    def _hang_up(self, reason: str, outcome: Outcome, then: Then) -> None:
+        if not self._talking:
             return
         self._outcome = outcome
+        self._reason = reason
+        self._then = then
         self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, reason)
         self._phase = Phase.CLOSING_MODEL
-        if self._model is None:
-            self._close_phone()
-            return
-        self._model.stop(block=False)
-        self._remind(DeadlinePassed.MODEL_CLOSED, MODEL_CLOSED_SECONDS)
+        self._note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
+        self._tools.close()
+        self._sessions.end_all()
+        self._close_phone_when_models_are()
 
-    def _close_phone(self) -> None:
+    def _close_phone_when_models_are(self) -> None:
+        if self._phase is not Phase.CLOSING_MODEL or self._sessions.all:
+            return
         self._phase = Phase.CLOSING_PHONE
+        self._talk.write()
+        self._setup.journal.ended(self.call_sid, self._outcome.value, self._then)
+        # When the phone's socket is closed, Twilio asks what comes next, and perhaps another process.
+        asked_by_twilio = self._outcome is Outcome.HUNG_UP and self._then is Then.HANG_UP
+        if not asked_by_twilio and not self._setup.journal.flush(FLUSH_SECONDS):
+            self.log.warning("the journal was not written in time")
         if self._phone is None:
             self._finish()
             return
@@ -174,43 +447,66 @@ class CallActor(Member):
         self.stop()
 
     def _child_exited(self, member: ActorRef[Any], error: Exception | None) -> None:
-        if member == self._model:
-            self._model = None
-            self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED)
-            if self._phase is Phase.CLOSING_MODEL:
-                self._close_phone()
+        session = self._sessions.find(member)
+        if session is not None:
+            self._session_lost(session, error or CallError("the session ended"))
+            self._close_phone_when_models_are()
+        elif self._listeners.exited(member):
+            self._note("listener failed", reason=str(error))
         elif member == self._phone:
             self._phone = None
-            self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED)
+            self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
             if self._phase is Phase.CLOSING_PHONE:
                 self._finish()
 
-    def _deadline_passed(self, what: str) -> None:
-        match what, self._phase:
-            case DeadlinePassed.SESSION_READY, Phase.CONNECTING:
-                self.log.warning("model session was not ready within %.0f s", SESSION_READY_SECONDS)
-                self._hang_up("model session not ready", Outcome.NOT_READY)
-            case DeadlinePassed.MODEL_CLOSED, Phase.CLOSING_MODEL:
-                self._abort_model()
-                self._close_phone()
-            case DeadlinePassed.PHONE_CLOSED, Phase.CLOSING_PHONE:
+    def _deadline_passed(self, what: str, about: object) -> None:
+        session = self._sessions.find(about)
+        match what:
+            case DeadlinePassed.SILENCE:
+                self._carry_out(self._talk.due(time.monotonic()))
+            case DeadlinePassed.JOURNAL:
+                self._journal_waits = False
+                self._talk.write()
+            case DeadlinePassed.SESSION_READY if session is not None and not session.ready:
+                self._give_session_up(session, "it was not ready in time")
+            case DeadlinePassed.RETRY_MODEL:
+                self._retry_model()
+            case DeadlinePassed.RESTART_LISTENER if self._talking and isinstance(about, type):
+                self._listeners.restart(about)
+            case DeadlinePassed.ROLL_OVER:
+                if self._talking and self._sessions.roll_over():
+                    self._swap()
+            case DeadlinePassed.LIMIT:
+                self._wrap_up("it has lasted as long as a call may")
+            case DeadlinePassed.GOODBYE:
+                self._hang_up(f"{self._goodbye}; it was not heard", Outcome.ENDED, Then.HANG_UP)
+            case DeadlinePassed.MODEL_CLOSED if session is not None:
+                session.socket.abort()
+                self._sessions.forget(session)
+                self._close_phone_when_models_are()
+            case DeadlinePassed.PHONE_CLOSED if self._phase is Phase.CLOSING_PHONE:
                 self._setup.media_socket.abort()
                 self._finish()
 
     def _remind(self, what: str, seconds: float) -> None:
         self._clock.after(seconds, self.actor_ref, DeadlinePassed(what))
 
-    def _abort_model(self) -> None:
-        if self._model_socket is not None:
-            self._model_socket.abort()
-
     def close(self) -> None:
         if self._phase is not Phase.ENDED:
-            # This actor itself failed: nothing below it may live on, and Twilio goes on with the TwiML.
-            self._abort_model()
-            for child in (self._model, self._phone):
-                if child is not None:
-                    child.stop(block=False)
+            # This actor itself failed: nothing below it may live on, and Twilio asks what comes next.
+            self._tools.close()
+            self._sessions.abort()
+            if self._phone is not None:
+                self._phone.stop(block=False)
             self._setup.media_socket.abort()
+        self._listeners.end(
+            CallEnded(
+                self._outcome.value,
+                self._reason,
+                self._then is Then.RESUME,
+                time.monotonic() - self._started_at + self._setup.lasted_seconds,
+                None if self._setup.prices is None else self._cost,
+            )
+        )
         self._meter.call_ended(self._outcome)
         self._ended.set()

@@ -74,12 +74,14 @@ class Mailbox:
             self._wake.put(None)
 
     def _drop_oldest(self) -> None:
-        # What has no length, such as the end of an item, keeps its place.
-        oldest = next(index for index, kept in enumerate(self._audio) if kept.message.duration_ms > 0)
-        duration_ms = self._audio[oldest].message.duration_ms
-        del self._audio[oldest]
-        self._audio_ms -= duration_ms
-        self.dropped_ms += duration_ms
+        oldest = self._audio.popleft()
+        if oldest.message.duration_ms == 0:
+            # What has no length, such as the end of an item, is not dropped. All audio that stood before it has
+            # been, so it may as well overtake the rest; looking for the first that has one would take ever longer.
+            self._control.append(oldest)
+            return
+        self._audio_ms -= oldest.message.duration_ms
+        self.dropped_ms += oldest.message.duration_ms
 
     def _take_audio(self) -> Envelope[Any]:
         envelope = self._audio.popleft()

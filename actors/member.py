@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pykka
 from pykka import ActorRef
@@ -15,6 +15,11 @@ from actors.messages import Exited, Open
 
 class CallError(Exception):
     """What ends an actor in a way that was thought of: logged in one line, without a traceback."""
+
+    def __init__(self, why: str, permanent: bool = False) -> None:
+        """`permanent`: it would only happen again, so nobody needs to try."""
+        super().__init__(why)
+        self.permanent = permanent
 
 
 class CallLog(logging.LoggerAdapter[logging.Logger]):
@@ -42,6 +47,20 @@ def post(receiver: ActorRef[Any] | None, message: object) -> bool:
     except pykka.ActorDeadError:
         return False
     return True
+
+
+class Audience(Protocol):
+    """Whoever listens to a call. Any thread tells, also on the audio path: it neither blocks nor raises."""
+
+    def tell(self, message: object) -> None:
+        """Something was told in the call."""
+
+
+class NoAudience:
+    """Nobody listens."""
+
+    def tell(self, message: object) -> None:
+        pass
 
 
 class Member(pykka.ThreadingActor):

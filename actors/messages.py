@@ -4,6 +4,8 @@ Facts are nouns or past tense, orders are imperative. Messages in the audio lane
 and may be dropped when a peer stalls; all others are control: they overtake audio and are never dropped.
 """
 
+import enum
+import time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,6 +13,18 @@ from pykka import ActorRef
 
 from wire.latency import SpeechEdge
 from wire.playback import Heard, Part
+from wire.transcript import Entry
+
+
+class Floor(enum.Enum):
+    """Whose turn it is."""
+
+    CALLER = "caller"
+    """The caller speaks."""
+    ASSISTANT = "assistant"
+    """A reply is due, or being given."""
+    NOBODY = "nobody"
+    """The reply is complete, though it may not have been heard yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +42,8 @@ class CallerAudio(Audio):
     """base64 of mu-law, as Twilio sent it"""
     arrived_at: float = field(default=0.0, compare=False)
     """seconds of the monotonic clock: when the reader had it"""
+    position_ms: float = field(default=0.0, compare=False)
+    """where in the stream it begins, by Twilio's timestamps"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,96 @@ class AssistantAudioDone(Audio):
     """Model's reader → TwilioActor: no more audio of this part. In the audio lane to stay behind its audio."""
 
     part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(Audio):
+    """TwilioActor → listeners: this went to the phone, to be played behind what was queued before."""
+
+    payload: str
+    """base64 of mu-law"""
+    mark: str
+    """which stands behind it"""
+    generation: int
+    """how many clears there had been"""
+    offset_ms: float
+    """how much had been queued since the last of them"""
+    sent_at: float
+    """seconds of the monotonic clock"""
+
+
+@dataclass(frozen=True, slots=True)
+class Played(Audio):
+    """TwilioActor → listeners: the phone has played what stands before this mark. Has no length, but its place."""
+
+    mark: str
+    position_ms: float
+    """of the caller's audio at that moment, by Twilio's timestamps"""
+    echoed_at: float
+    """seconds of the monotonic clock"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared(Audio):
+    """TwilioActor → listeners: of what is queued only the beginning will be played. Has its place, as `Played`."""
+
+    generation: int
+    """of the audio that is cleared"""
+    heard_ms: float
+    """how much will have been played of what was queued since the clear before"""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecording:
+    """Anyone → CallActor → RecorderActor: record from now on, or go on after a pause."""
+
+    at: float = field(default_factory=time.monotonic, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRecording:
+    """Anyone → CallActor → RecorderActor: silence in place of both voices, from now on; the time goes on."""
+
+    at: float = field(default_factory=time.monotonic, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    """Anyone → CallActor → RecorderActor: the recording ends here."""
+
+    at: float = field(default_factory=time.monotonic, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingBegan:
+    """RecorderActor → CallActor: there is a recording of this stream."""
+
+    path: str
+    began_at: float
+    """its time 0, in seconds of the monotonic clock"""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptBegan:
+    """TranscriptActor → CallActor: what is said on this stream is written down there; other suffixes beside it."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed:
+    """RecorderActor → CallActor: the recording cannot go on; what was written of it is good."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantAudioReceived:
+    """Model's reader → CallActor: no more audio of this part will come, and so much of it came."""
+
+    part: Part
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +177,10 @@ class MarkEchoed:
     """Phone's reader → TwilioActor: a mark came back, played or cleared."""
 
     name: str
+    position_ms: float = field(default=0.0, compare=False)
+    """where in the stream the caller's audio ends that came before it, by Twilio's timestamps"""
+    echoed_at: float = field(default=0.0, compare=False)
+    """seconds of the monotonic clock: when the reader had it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +195,8 @@ class StreamStopped:
     """Phone's reader → CallActor: Twilio ended the stream, or its socket is gone."""
 
     reason: str
+    by_twilio: bool = False
+    """it said so: the caller has hung up, or the call was redirected; else it may ask again"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +204,115 @@ class SocketLost:
     """Model's reader → OpenAIActor: the socket ended, or what came over it cannot be understood."""
 
     reason: str
+    permanent: bool = False
+    """it would be the same another time"""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionReady:
-    """OpenAIActor → CallActor: the session is configured, verified, and takes the caller's audio."""
+    """OpenAIActor → CallActor: the session is configured and verified, and waits for `Begin`."""
+
+    model: ActorRef[Any]
+    expires_at: float | None = None
+    """when the server ends it, in seconds since 1970; None where it does not say"""
 
 
 @dataclass(frozen=True, slots=True)
-class CallerSaid:
-    """OpenAIActor → CallActor: the caller's words, some time after they were spoken."""
+class FloorChanged:
+    """OpenAIActor → CallActor: whose turn it is, as far as the session knows."""
 
-    item_id: str
-    text: str
+    floor: Floor
+    model: ActorRef[Any] | None = None
+    """whose session it is"""
 
 
 @dataclass(frozen=True, slots=True)
-class AssistantSaid:
-    """OpenAIActor → CallActor: the assistant's words, which may have been cut off before they were heard."""
+class SpeechUnnoticed:
+    """OpenAIActor → CallActor: the caller has spoken and stopped, and the session has said nothing of it."""
 
-    item_id: str
-    text: str
+    seconds_ago: float
+    """since the caller's turn should have been over"""
+    model: ActorRef[Any] | None = None
+    """whose session it is"""
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """TwilioActor → CallActor and OpenAIActor: whether something is left for the caller to hear, and whose it is."""
+
+    assistant: bool
+    sound: bool
+    """one of our own: a filler, an apology"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSoFar:
+    """TwilioActor → CallActor: how far the caller has come in what the assistant says, confirmed by a mark."""
+
+    heard: Heard
+    to_the_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlaySound:
+    """CallActor → TwilioActor: play a sound of ours behind what is queued. It is not of the conversation."""
+
+    name: str
+    ulaw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """ToolRunner → CallActor: the answer to one call of a function, whatever became of it; exactly one for each."""
+
+    call_id: str
+    name: str
+    output: str
+    """JSON for the model"""
+    failed: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """CallActor → OpenAIActor: tell the model what a function returned."""
+
+    call_id: str
+    output: str
+    last: bool
+    """no other call waits for its output: a response is owed"""
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """CallActor → OpenAIActor: have the assistant say something, as soon as it may."""
+
+    instructions: str | None
+    """in place of the session's; None: the session's"""
+    must: bool = False
+    """also where the caller has spoken meanwhile and was answered"""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """CallActor → OpenAIActor: the session that is ready takes the conversation over, and the caller's audio."""
+
+    history: tuple[Entry, ...] = ()
+    """what has been said before"""
+    owed: tuple[str | None, ...] = ()
+    """a response for each: its instructions, or None for the session's; a greeting, or what was left unsaid"""
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """CallActor → OpenAIActor: what was said since this session was told of the conversation."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAlive:
+    """CallActor → OpenAIActor: see whether the server still answers; the session is lost if it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +322,23 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """CallActor → TwilioActor: the model that takes the caller's audio from now on."""
+    """CallActor → TwilioActor: the session that is told from now on what the caller has heard. None: none is."""
 
-    model: ActorRef[Any]
+    model: ActorRef[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """CallActor → listeners: nothing more will be told. Last of all."""
+
+    outcome: str = ""
+    reason: str = ""
+    goes_on: bool = False
+    """on another stream, perhaps in another process"""
+    seconds: float = 0.0
+    """since the call was answered, on all of its streams"""
+    cost: float | None = None
+    """of all of them, in the currency of the prices; None: there are no prices"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +347,13 @@ class Exited:
 
     member: ActorRef[Any]
     error: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Web → CallActor: this process ends. Hand the call over at the next pause, or `now`."""
+
+    now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +370,18 @@ class DeadlinePassed:
     SESSION_READY: ClassVar[str] = "session ready"
     MODEL_CLOSED: ClassVar[str] = "model closed"
     PHONE_CLOSED: ClassVar[str] = "phone closed"
+    RETRY_MODEL: ClassVar[str] = "retry model"
+    RESTART_LISTENER: ClassVar[str] = "restart listener"
+    ROLL_OVER: ClassVar[str] = "roll over"
+    SILENCE: ClassVar[str] = "silence"
+    JOURNAL: ClassVar[str] = "journal"
+    LIMIT: ClassVar[str] = "limit"
+    GOODBYE: ClassVar[str] = "goodbye"
     TURN: ClassVar[str] = "turn"
+    GATE: ClassVar[str] = "gate"
+    ALIVE: ClassVar[str] = "alive"
+    DEAF: ClassVar[str] = "deaf"
 
     what: str
+    about: object = None
+    """which one, where there may be several"""

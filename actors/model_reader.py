@@ -1,20 +1,24 @@
 """The model's reader: connects, then reads and tells until the socket ends."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from pykka import ActorRef
 
 from actors.member import call_log, post
-from actors.messages import AssistantAudio, AssistantAudioDone, SocketLost
+from actors.messages import AssistantAudio, AssistantAudioDone, AssistantAudioReceived, SocketLost
 from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import AssistantTranscoder
-from wire import realtime
+from wire import realtime, realtime_parser
 from wire.audio_format import UlawAudio, suspicious
 from wire.dialect import Session
 from wire.g711 import BYTES_PER_MS
 from wire.playback import Part
 from wire.protocol import ProtocolError
+
+SAYING_SECONDS = 0.3
+"""The assistant's words come one by one, and each one told wakes a thread: they are told together."""
 
 
 class ModelReader:
@@ -29,32 +33,44 @@ class ModelReader:
         session: Session,
         actor: ActorRef[Any],
         phone: ActorRef[Any] | None,
+        call: ActorRef[Any] | None,
         call_sid: str,
     ) -> None:
+        self.heard_at = time.monotonic()
+        """When the server last said anything, a pong included; s of the monotonic clock. Any thread may look."""
         self._socket = socket
         self._session = session
         self._actor = actor
         self._phone = phone
+        self._call = call
         self._log = call_log(__name__, call_sid)
         self._transcoder: AssistantTranscoder | None = None
+        self._saying: dict[Part, str] = {}
+        self._saying_told_at = 0.0
         self._received: dict[str, int] = {}
+        self._received_of: dict[Part, float] = {}
 
     def run(self) -> None:
         """Connect and read until the socket ends; then tell the actor why."""
+        permanent = False
         try:
             if self._session.audio.transcoded:
                 self._transcoder = AssistantTranscoder()
             self._socket.connect()
             while True:
-                self._tell(realtime.parse(self._socket.receive()))
+                text = self._socket.receive()
+                self.heard_at = time.monotonic()
+                if text is not None:
+                    self._tell(realtime_parser.parse(text))
         except ModelSocketError as error:
-            reason = str(error)
+            reason, permanent = str(error), error.permanent
         except ProtocolError as error:
             reason = f"model sent what is not a Realtime event: {error}"
         except Exception as error:
             self._log.exception("the model's reader failed")
             reason = f"the model's reader failed: {type(error).__name__}"
-        post(self._actor, SocketLost(reason))
+        self._tell_saying()
+        post(self._actor, SocketLost(reason, permanent))
 
     def _tell(self, event: realtime.Event) -> None:
         match event:
@@ -65,15 +81,38 @@ class ModelReader:
                 if self._transcoder and (rest := self._transcoder.finish(part)):
                     self._post_audio(event.response_id, part, rest)
                 post(self._phone, AssistantAudioDone(0.0, part))
-            case realtime.Other() | realtime.ItemAdded() | realtime.AudioCommitted():
+                # The phone's actor knows it too, but may be stuck with a phone that takes nothing.
+                post(self._call, AssistantAudioReceived(part, round(self._received_of.pop(part, 0.0))))
+            case realtime.AssistantTranscriptDelta(item_id=item_id, content_index=content_index, text=text):
+                part = Part(item_id, content_index)
+                self._saying[part] = self._saying.get(part, "") + text
+                if self.heard_at >= self._saying_told_at + SAYING_SECONDS:
+                    self._tell_saying()
+            case realtime.AssistantTranscript(item_id=item_id, content_index=content_index):
+                self._saying.pop(Part(item_id, content_index), None)
+                post(self._call, event)
+            case realtime.ItemAdded() | realtime.ItemDeleted() | realtime.AudioCommitted():
+                # The session does not depend on them; the call keeps the conversation, for longer than a session.
+                post(self._call, event)
+            case realtime.Other():
                 pass  # nothing that a telephone call needs
             case realtime.ResponseDone():
-                self._check_length(event)
-                post(self._actor, event)
+                self._tell_saying()
+                received = self._received.pop(event.response_id, 0)
+                self._check_length(event, received)
+                post(self._actor, replace(event, silent=not received))
             case _:
                 post(self._actor, event)
 
+    def _tell_saying(self) -> None:
+        self._saying_told_at = self.heard_at
+        for part, text in self._saying.items():
+            post(self._call, realtime.AssistantTranscriptDelta(part.item_id, part.content_index, text))
+        self._saying.clear()
+
     def _play(self, delta: realtime.AudioDelta) -> None:
+        if not delta.payload:
+            return  # a media message without audio is an error to Twilio
         part = Part(delta.item_id, delta.content_index)
         received = self._received.get(delta.response_id, 0)
         self._received[delta.response_id] = received + round(delta.duration_ms * BYTES_PER_MS)
@@ -83,12 +122,12 @@ class ModelReader:
             self._post_audio(delta.response_id, part, audio)
 
     def _post_audio(self, response_id: str, part: Part, audio: UlawAudio) -> None:
+        self._received_of[part] = self._received_of.get(part, 0.0) + audio.duration_ms
         message = AssistantAudio(audio.duration_ms, response_id, part, audio.payload, time.monotonic())
         post(self._phone, message)
 
-    def _check_length(self, done: realtime.ResponseDone) -> None:
-        received = self._received.pop(done.response_id, 0)
+    def _check_length(self, done: realtime.ResponseDone, received: int) -> None:
         if done.status != "completed":
             return  # may be billed for less than it sent
-        if why := suspicious(received, done.audio_tokens, self._session.speed, self._session.audio):
+        if why := suspicious(received, done.usage.audio_out, self._session.speed, self._session.audio):
             self._log.warning("the model's audio cannot be in the format it was told to be: %s", why)

@@ -23,6 +23,9 @@ CLOSE_TIMEOUT_SECONDS = 0.2
 UNACKNOWLEDGED_MS = 10_000
 """A peer that takes no data for so long is dead; the kernel then ends a blocked send."""
 SEND_BUFFER_BYTES = 32 * 1024
+PERMANENT_CLOSE_CODES = frozenset({3000, 4000})
+"""A refused key, and a request that the server takes no more. Source: OpenAI Realtime reference, 14."""
+PERMANENT_STATUSES = frozenset({401, 403, 404})
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The API's own limit is 15 MiB an event."""
 
@@ -30,8 +33,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 class ModelSocketError(CallError):
     """The socket to the model could not be opened, or has ended. The text says how, with the close code."""
 
-    def __init__(self, how: str) -> None:
-        super().__init__(f"model socket {how}")
+    def __init__(self, how: str, permanent: bool = False) -> None:
+        super().__init__(f"model socket {how}", permanent)
 
 
 class _NoCookies:
@@ -84,7 +87,8 @@ class ModelSocket:
             )
             connection.settimeout(None)
         except websocket.WebSocketBadStatusException as error:
-            raise ModelSocketError(f"refused with HTTP status {error.status_code}") from None
+            refused = f"refused with HTTP status {error.status_code}"
+            raise ModelSocketError(refused, permanent=error.status_code in PERMANENT_STATUSES) from None
         except (OSError, UnicodeError, websocket.WebSocketException) as error:
             raise ModelSocketError(f"cannot connect: {error or type(error).__name__}") from None
 
@@ -124,14 +128,18 @@ class ModelSocket:
                 raise OSError("aborted")
         return connection
 
-    def receive(self) -> str:
-        """The next text frame; blocks. Raises ModelSocketError when there will be none."""
+    def receive(self) -> str | None:
+        """The next text frame, None for a pong; blocks. Raises ModelSocketError when there will be none."""
         try:
-            opcode, data = self._websocket.recv_data()
+            opcode, data = self._websocket.recv_data(control_frame=True)
+            while opcode == websocket.ABNF.OPCODE_PING:  # answered already
+                opcode, data = self._websocket.recv_data(control_frame=True)
         except (OSError, websocket.WebSocketException) as error:
             raise ModelSocketError(f"lost: {error or type(error).__name__}") from None
+        if opcode == websocket.ABNF.OPCODE_PONG:
+            return None
         if opcode == websocket.ABNF.OPCODE_CLOSE:
-            raise ModelSocketError(_close_reason(data))
+            raise ModelSocketError(_close_reason(data), permanent=_close_code(data) in PERMANENT_CLOSE_CODES)
         if opcode != websocket.ABNF.OPCODE_TEXT:
             raise ModelSocketError(f"sent a binary frame of {len(data)} bytes")
         if len(data) > MAX_MESSAGE_BYTES:
@@ -145,6 +153,13 @@ class ModelSocket:
         """Send one text frame; blocks while the peer takes no data. Raises ModelSocketError."""
         try:
             self._websocket.send(text)
+        except (OSError, websocket.WebSocketException) as error:
+            raise ModelSocketError(f"cannot be written: {error or type(error).__name__}") from None
+
+    def ping(self) -> None:
+        """Send a ping; a server that lives answers it. Raises ModelSocketError."""
+        try:
+            self._websocket.ping()
         except (OSError, websocket.WebSocketException) as error:
             raise ModelSocketError(f"cannot be written: {error or type(error).__name__}") from None
 
@@ -186,4 +201,8 @@ def _close_reason(data: bytes) -> str:
     if len(data) < 2:
         return "closed without a code"
     words = repr(data[2:].decode(errors="replace"))[1:-1]  # the peer's own, for a log: on one line
-    return f"closed with code {int.from_bytes(data[:2], 'big')} {words}".rstrip()
+    return f"closed with code {_close_code(data)} {words}".rstrip()
+
+
+def _close_code(data: bytes) -> int:
+    return int.from_bytes(data[:2], "big")

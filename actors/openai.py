@@ -1,8 +1,9 @@
-"""OpenAIActor: owns one call's model socket, and with it the conversation as the model knows it."""
+"""OpenAIActor: owns one model session's socket, and with it the conversation as the model knows it."""
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pykka import ActorRef
@@ -10,33 +11,59 @@ from pykka import ActorRef
 from actors.clock import Clock
 from actors.member import CallError, Member, post
 from actors.messages import (
-    AssistantSaid,
+    Begin,
     CallerAudio,
-    CallerSaid,
+    CheckAlive,
     CutOff,
     DeadlinePassed,
+    Floor,
+    FloorChanged,
     Interrupt,
+    Playback,
+    Remember,
+    Respond,
     SessionReady,
     SocketLost,
+    SpeechUnnoticed,
+    ToolOutput,
 )
 from actors.meter import Meter, NoMeter
 from actors.model_reader import ModelReader
 from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import CallerTranscoder
-from wire import errors, realtime
+from wire import client_events, errors, false_start, liveness, realtime, restore, turns
 from wire.dialect import Dialect, Session
-from wire.latency import CallerTurns, Onset
+from wire.false_start import Gate, Gating
+from wire.latency import CallerTurns, Onset, SpeechEdge
+from wire.liveness import Liveness, UnnoticedSpeech
+from wire.loudness import is_loud
 from wire.playback import Heard
-from wire.turns import Ask, Command, GiveUp, Remind, Turns
+from wire.transcript import Entry
+from wire.turns import Turns
+from wire.vad_watchdog import VadWatchdog
 
 READER_END_SECONDS = 1.0
+
+RESUME = (
+    "What interrupted your last answer was a noise; the caller has said nothing. Go on with that answer in "
+    "mid-sentence, exactly where it was cut off. Repeat nothing, and do not mention the interruption."
+)
+
+SERVER_VAD_STOP_MS = 500
+SERVER_VAD = {
+    "type": "server_vad",
+    "threshold": 0.5,
+    "prefix_padding_ms": 300,
+    "silence_duration_ms": SERVER_VAD_STOP_MS,
+}
+"""What takes the place of a semantic turn detection that hears nothing: the API's own defaults."""
 
 
 class OpenAIActor(Member):
     """Configures the session, feeds it the caller's audio, and tells it what the caller has really heard."""
 
-    audio_limit_ms: ClassVar[float] = 2000
-    """What the caller says while the session is being set up is kept, and sent when it is ready: this much of it."""
+    audio_limit_ms: ClassVar[float] = 35_000
+    """There must be room for all that was kept of the caller's audio: it comes at once when the session begins."""
 
     def __init__(
         self,
@@ -46,44 +73,54 @@ class OpenAIActor(Member):
         socket: ModelSocket,
         dialect: Dialect,
         session: Session,
-        greeting: str | None,
         clock: Clock,
+        gating: Gating | None = None,
         meter: Meter | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent, call_sid)
         self._clock = clock
         self._meter = meter or NoMeter()
-        detection = session.turn_detection
-        self._caller = CallerTurns(detection.get("prefix_padding_ms"), detection.get("silence_duration_ms"))
         self._now = now
-        self._transcoder = CallerTranscoder() if session.audio.transcoded else None
-        self._turns = Turns(server_answers=session.answers_turns)
         self._phone = phone
         self._socket = socket
         self._dialect = dialect
         self._session = session
-        self._greeting = greeting
+        detection = session.turn_detection
+        self._caller = CallerTurns(detection.get("prefix_padding_ms"), detection.get("silence_duration_ms"))
+        self._gate = Gate(gating)
+        self._watchdog = VadWatchdog() if detection.get("type") == "semantic_vad" else None
+        self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
+        self._liveness = Liveness()
+        self._transcoder = CallerTranscoder() if session.audio.transcoded else None
+        self._turns = Turns(server_answers=session.answers_turns)
+        self._floor = Floor.NOBODY
+        self._edge: SpeechEdge | None = None
+        self._audible = False
         self._ready = False
+        self._expires_at: float | None = None
         self._unwritable = False
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
-        self._reader = threading.Thread(
-            target=ModelReader(socket, session, self.actor_ref, phone, call_sid).run,
-            name=f"model reader {call_sid}",
-            daemon=True,
+        self._responses_with_calls: set[str] = set()
+        self._open_calls: set[str] = set()
+        self._outputs_answered = True
+        self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid)
+        self._reading = threading.Thread(
+            target=self._reader.run, name=f"model reader {call_sid}", daemon=True
         )
 
     def handle(self, message: Any) -> Any:
         match message:
             case CallerAudio(payload=payload, duration_ms=duration_ms, arrived_at=arrived_at):
-                self._caller.appended(duration_ms, arrived_at)
-                if self._transcoder is not None:
-                    payload = self._transcoder.transcode(payload)
-                if payload:
-                    self._send(realtime.append_audio(payload))
-            case realtime.SpeechStarted():
-                self._interrupt(message)
+                self._append(payload, duration_ms, arrived_at)
+            case realtime.SpeechStarted(audio_start_ms=audio_start_ms, item_id=item_id):
+                self._speech_started(audio_start_ms, item_id)
+            case realtime.SpeechStopped(audio_end_ms=audio_end_ms, item_id=item_id):
+                self._speech_stopped(audio_end_ms, item_id)
+            case Playback(assistant=assistant):
+                self._audible = assistant
+                self._tell_gate_of_playing()
             case Onset():
                 if latency := self._caller.heard(message):
                     post(self.parent, latency)
@@ -93,39 +130,60 @@ class OpenAIActor(Member):
                 self._active_responses.add(response_id)
                 self._responses_since_interruption.add(response_id)
                 self._caller.response_created(response_id)
-                self._carry_out(self._turns.response_created(response_id, self._now()))
+                self._take_turns(self._turns.response_created(response_id, self._now()))
+                self._tell_gate_of_playing()
+                self._silence_what_crossed_speech(response_id)
             case realtime.ResponseDone():
                 self._response_done(message)
             case realtime.CallerTranscript(item_id=item_id, text=text):
-                if text:
-                    post(self.parent, CallerSaid(item_id, text))
-            case realtime.AssistantTranscript(item_id=item_id, text=text):
-                post(self.parent, AssistantSaid(item_id, text))
-            case realtime.SessionCreated():
+                post(self.parent, message)
+                self._carry_out(self._gate.transcript(item_id, text))
+            case realtime.FunctionCall(response_id=response_id, call_id=call_id):
+                self._responses_with_calls.add(response_id)
+                self._open_calls.add(call_id)
+                post(self.parent, message)
+            case ToolOutput(call_id=call_id, output=output, last=last):
+                self._send(client_events.create_function_output(call_id, output))
+                self._open_calls.discard(call_id)
+                self._outputs_answered = not last
+                self._answer_outputs()
+                self._tell_floor()
+            case Respond(instructions=instructions, must=must):
+                self._take_turns(self._turns.owe(instructions, self._now(), must))
+            case Begin(history=history, owed=owed):
+                self._begin(history, owed)
+            case Remember(entries=entries):
+                self._send_history(entries)
+            case CheckAlive():
+                self._look_after(self._liveness.check(self._now()))
+            case realtime.SessionCreated(expires_at=expires_at):
                 # Not before: an invalid key is accepted with 101 and refused afterwards.
+                self._expires_at = expires_at
                 self._send(self._dialect.session_update(self._session))
             case realtime.SessionUpdated():
                 self._session_updated(message)
             case realtime.Error():
                 self._error_reported(message)
-            case SocketLost(reason=reason):
-                raise CallError(reason)
-            case realtime.SpeechStopped():
-                self._caller.speech_stopped(message.audio_end_ms, self._now())
-                self._carry_out(self._turns.speech_stopped(self._now()))
-            case DeadlinePassed():
-                self._carry_out(self._turns.due(self._now()))
+            case SocketLost(reason=reason, permanent=permanent):
+                # A code that ends every new session the same way says nothing of one that was taken and has worked.
+                raise CallError(reason, permanent and not self._ready)
+            case DeadlinePassed(what=DeadlinePassed.TURN):
+                self._take_turns(self._turns.due(self._now()))
+            case DeadlinePassed(what=DeadlinePassed.GATE):
+                self._carry_out(self._gate.due(self._now()))
+            case DeadlinePassed(what=DeadlinePassed.ALIVE):
+                self._look_after(self._liveness.due(self._reader.heard_at, self._now()))
             case _:
                 return super().handle(message)
 
     def open(self) -> None:
-        self.mailbox.hold_audio()
-        self._reader.start()
+        self.mailbox.hold_audio()  # a session hears nothing of the caller before it knows the conversation
+        self._reading.start()
 
     def close(self) -> None:
         self._socket.close()
-        if self._reader.ident is not None:
-            self._reader.join(READER_END_SECONDS)
+        if self._reading.ident is not None:
+            self._reading.join(READER_END_SECONDS)
         # Not by the reader: this thread might be sending, and then write to whatever has got the descriptor since.
         self._socket.release()
         if dropped := self.mailbox.dropped_ms:
@@ -140,22 +198,92 @@ class OpenAIActor(Member):
             if not self._session.audio.is_named(found):
                 raise CallError(
                     f"session has {direction} format {found or 'none'!r} instead of {self._session.audio.setting};"
-                    " a server that speaks 24 kHz PCM only needs OPENAI_REALTIME_AUDIO=pcm24"
+                    " a server that speaks 24 kHz PCM only needs OPENAI_REALTIME_AUDIO=pcm24",
+                    permanent=True,
                 )
         self._ready = True
-        self._carry_out(self._turns.owe(self._greeting, self._now()))
-        self.mailbox.release_audio()
-        post(self.parent, SessionReady())
+        self._look_after(self._liveness.due(self._reader.heard_at, self._now()))
+        post(self.parent, SessionReady(self.actor_ref, self._expires_at))
 
-    def _interrupt(self, started: realtime.SpeechStarted) -> None:
-        caller = self._caller.speech_started(started.audio_start_ms, self._now())
-        if self._session.interruptible:
-            # A response that the server has not finished may still send audio; one that it has may be on its way.
-            dead = frozenset(self._responses_since_interruption | self._active_responses)
-            post(self._phone, Interrupt(dead, caller))
-            self._responses_since_interruption.clear()
+    def _begin(self, history: tuple[Entry, ...], owed: tuple[str | None, ...]) -> None:
+        self._send_history(history)
+        for instructions in owed:
+            self._take_turns(self._turns.owe(instructions, self._now()))
+        self.mailbox.release_audio()
+
+    def _send_history(self, entries: tuple[Entry, ...]) -> None:
+        for event in restore.events(entries):
+            self._send(event)
+
+    def _append(self, payload: str, duration_ms: float, arrived_at: float) -> None:
+        self._caller.appended(duration_ms, arrived_at)
+        self._listen(is_loud(payload), duration_ms)
+        if self._transcoder is not None:
+            payload = self._transcoder.transcode(payload)
+        if payload:
+            self._send(client_events.append_audio(payload))
+
+    def _listen(self, loud: bool, duration_ms: float) -> None:
+        """Listens along with the server, to know early what it says late, and what it does not say at all."""
+        self._carry_out(self._gate.caller_audio(loud, duration_ms, self._now()))
+        # What is loud while the assistant can be heard may be its echo.
+        words = loud and (self._turns.speaking or not self._audible)
+        if (late_ms := self._unnoticed.caller_audio(words, duration_ms)) is not None:
+            post(self.parent, SpeechUnnoticed(late_ms / 1000, self.actor_ref))
+            self._look_after(self._liveness.check(self._now()))
+        if self._watchdog is not None and self._watchdog.caller_audio(loud, duration_ms, self._audible):
+            self.log.warning("semantic_vad does not hear this caller: switching to server_vad")
+            answers = self._session.answers_turns
+            update = SERVER_VAD | {
+                "create_response": answers,
+                "interrupt_response": self._session.interruptible,
+            }
+            self._send(self._dialect.turn_detection_update(update))
+            self._gate.gating = replace(self._gate.gating, stop_delay_ms=SERVER_VAD_STOP_MS)
+            self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
+
+    def _speech_started(self, audio_start_ms: int, item_id: str) -> None:
+        now = self._now()
+        self._edge = self._caller.speech_started(audio_start_ms, now)
+        self._carry_out(self._gate.speech_started(item_id, now), goes_on=True)
+        if self._watchdog is not None:
+            self._watchdog.speech_started()
         # After that: what follows from it may write to the model's socket, and the caller hears us until the clear.
-        self._carry_out(self._turns.speech_started(self._now()))
+        self._take_turns(self._turns.speech_started(now))
+
+    def _speech_stopped(self, audio_end_ms: int, item_id: str) -> None:
+        now = self._now()
+        self._unnoticed.noticed()
+        if self._watchdog is not None:
+            self._watchdog.speech_stopped()
+        self._caller.speech_stopped(audio_end_ms, now)
+        if self._gate.gating.by_server:
+            self._take_turns(self._turns.speech_stopped(now))
+        else:
+            self._carry_out(self._gate.speech_stopped(item_id, now))
+
+    def _tell_gate_of_playing(self) -> None:
+        self._carry_out(self._gate.playing(self._audible or self._turns.responding, self._now()))
+
+    def _silence_what_crossed_speech(self, response_id: str) -> None:
+        """End a response that was asked for before we knew that the caller speaks.
+
+        The server ends what is active when speech begins, and not what begins after that: it would be heard over the
+        caller, and be active still when the server wants to answer them, which it could not.
+        """
+        if self._turns.speaking and self._gate.gating.by_server and self._session.interruptible:
+            self._interrupt()
+            self._send(client_events.cancel_response(response_id))
+
+    def _interrupt(self) -> None:
+        if self._gate.gating.by_server and not self._session.interruptible:
+            return
+        # A response that the server has not finished may still send audio; one that it has may be on its way.
+        dead = frozenset(self._responses_since_interruption | self._active_responses)
+        post(self._phone, Interrupt(dead, self._edge))
+        self._responses_since_interruption.clear()
+        if self._active_responses and not self._gate.gating.by_server:
+            self._send(client_events.cancel_response())
 
     def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
         by_item: dict[str, list[Heard]] = {}
@@ -164,20 +292,35 @@ class OpenAIActor(Member):
         for item_id, parts in by_item.items():
             # Parts are played in order: where the first is not among those cut off, it was heard to its end.
             if parts[0].part.content_index == 0 and not any(cut.heard_ms for cut in parts):
-                self._send(realtime.delete_item(item_id))
+                self._send(client_events.delete_item(item_id))
                 continue
             for cut in parts:
-                self._send(realtime.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
+                self._send(client_events.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
-        self._caller.response_done(done.response_id, followed=done.status == "failed")
+        called = done.response_id in self._responses_with_calls
+        self._responses_with_calls.discard(done.response_id)
+        self._caller.response_done(done.response_id, followed=called or done.status == "failed")
         self._meter.response_done(done.status)
+        post(self.parent, done.usage)
         if done.status == "failed":
             self.log.warning("response failed: %s", done.error)
-        self._carry_out(
-            self._turns.response_done(done.response_id, done.status, done.reason, done.error, self._now())
+        empty = done.silent and not called
+        self._ask(
+            self._turns.response_done(
+                done.response_id, done.status, done.reason, done.error, self._now(), empty
+            )
         )
+        self._answer_outputs()
+        self._tell_floor()
+        self._tell_gate_of_playing()
+
+    def _answer_outputs(self) -> None:
+        # A function may be quicker than the model, which is about to call another in the same response.
+        if not (self._outputs_answered or self._open_calls or self._responses_with_calls):
+            self._outputs_answered = True
+            self._ask(self._turns.owe(None, self._now()))
 
     def _send(self, text: str) -> None:
         if self._unwritable:
@@ -189,23 +332,84 @@ class OpenAIActor(Member):
             self._unwritable = True
             self._socket.abort()
 
-    def _carry_out(self, commands: list[Command]) -> None:
+    def _take_turns(self, commands: list[turns.Command]) -> None:
+        self._ask(commands)
+        self._tell_floor()
+
+    def _ask(self, commands: list[turns.Command]) -> None:
         for command in commands:
             match command:
-                case Ask(instructions=instructions):
-                    self._send(realtime.create_response(instructions))
-                case Remind(seconds=seconds):
-                    self._clock.after(seconds, self.actor_ref, DeadlinePassed(DeadlinePassed.TURN))
-                case GiveUp(error=error):
-                    raise CallError(f"the model cannot answer: {error}")
+                case turns.Ask(instructions=instructions):
+                    self._send(client_events.create_response(instructions))
+                case turns.Remind(seconds=seconds):
+                    self._remind(DeadlinePassed.TURN, seconds)
+                case turns.GiveUp(error=error):
+                    raise CallError(f"the model cannot answer: {error}", errors.permanent(error))
+
+    def _carry_out(self, commands: list[false_start.Command], goes_on: bool = False) -> None:
+        """`goes_on`: the caller speaks again already, so that what is over is answered together with what comes."""
+        if not commands:
+            return
+        for command in commands:
+            match command:
+                case false_start.Interrupt():
+                    self._interrupt()
+                case false_start.TurnOver() if goes_on:
+                    self._ask(self._turns.owe(None, self._now()))
+                case false_start.TurnOver():
+                    self._ask(self._turns.speech_stopped(self._now()))
+                case false_start.FalseStart(item_id=item_id):
+                    self._caller.dismiss()
+                    self._send(client_events.delete_item(item_id))
+                    self._ask(self._turns.false_start(self._now()))
+                case false_start.Resume():
+                    instructions = f"{self._session.instructions}\n\n{RESUME}"
+                    self._ask(self._turns.owe(instructions, self._now()))
+                case false_start.Remind(seconds=seconds):
+                    self._remind(DeadlinePassed.GATE, seconds)
+        # Once, behind all of them: a floor that is nobody's in between would be taken for a pause.
+        self._tell_floor()
+
+    def _look_after(self, commands: list[liveness.Command]) -> None:
+        for command in commands:
+            match command:
+                case liveness.Ping():
+                    self._ping()
+                case liveness.Remind(seconds=seconds):
+                    self._remind(DeadlinePassed.ALIVE, seconds)
+                case liveness.Lost():
+                    self._socket.abort()
+                    raise CallError("the model's server does not answer any more")
+
+    def _ping(self) -> None:
+        try:
+            self._socket.ping()
+        except ModelSocketError:
+            self._unwritable = True
+            self._socket.abort()
+
+    def _remind(self, what: str, seconds: float) -> None:
+        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what))
+
+    def _tell_floor(self) -> None:
+        if self._turns.speaking:
+            floor = Floor.CALLER
+        elif self._turns.quiet(self._now()):
+            floor = Floor.NOBODY
+        else:
+            floor = Floor.ASSISTANT
+        if floor is not self._floor:
+            self._floor = floor
+            post(self.parent, FloorChanged(floor, self.actor_ref))
 
     def _error_reported(self, error: realtime.Error) -> None:
         if not self._ready:
-            raise CallError(f"session refused: {error}")
+            permanent = errors.permanent(error) or error.kind == "invalid_request_error"
+            raise CallError(f"session refused: {error}", permanent)
         if errors.fatal(error):
-            raise CallError(f"session ended: {error}")
+            raise CallError(f"session ended: {error}", errors.permanent(error))
         if errors.already_active(error):
-            self._carry_out(self._turns.refused(error, self._now()))
+            self._take_turns(self._turns.refused(error, self._now()))
         elif errors.benign(error):
             self.log.info("model refused, harmlessly: %s", error)
         else:

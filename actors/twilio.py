@@ -1,29 +1,35 @@
 """TwilioActor: owns one call's media socket, and with it what the caller hears."""
 
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from pykka import ActorRef
 
-from actors.member import Member, post
+from actors.clock import Clock
+from actors.member import Audience, Member, NoAudience, post
 from actors.messages import (
     AssistantAudio,
     AssistantAudioDone,
     Attach,
-    CallerAudio,
+    Cleared,
     CutOff,
-    DigitPressed,
+    DeadlinePassed,
+    HeardSoFar,
     Interrupt,
     MarkEchoed,
+    Playback,
+    Played,
+    PlaySound,
+    Queued,
     StreamStopped,
 )
 from actors.meter import Meter, NoMeter
 from wire import twilio
-from wire.continuity import Continuity
+from wire.g711 import BYTES_PER_MS
 from wire.latency import AssistantVoice, SpeechEdge
 from wire.playback import Heard, Ledger, Part
-from wire.protocol import ProtocolError
 
 
 class MediaSocket(Protocol):
@@ -37,6 +43,17 @@ class MediaSocket(Protocol):
 
     def abort(self) -> None:
         """End the connection at once, from any thread."""
+
+
+SOUND = Part("", 0)
+"""Stands in the ledger for sounds of ours: the model knows of no such item."""
+
+HEARD_STEP_MS = 500
+"""How often the call is told how far the caller has come in an answer; it counts if this process dies."""
+
+
+DEAF_SECONDS = 5.0
+"""A phone that is so late with a mark reads nothing any more, though its kernel may go on taking what it is sent."""
 
 
 class TwilioActor(Member):
@@ -54,19 +71,27 @@ class TwilioActor(Member):
         call_sid: str,
         stream_sid: str,
         socket: MediaSocket,
+        listeners: Audience | None = None,
         meter: Meter | None = None,
+        timers: Clock | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent, call_sid)
         self._meter = meter or NoMeter()
+        self._listeners = listeners or NoAudience()
         self._socket = socket
         self._encoder = twilio.StreamEncoder(stream_sid)
+        self._timers = timers
+        self._watched = False
         self._clock = clock
         self._ledger = Ledger()
         self._voice = AssistantVoice()
         self._model: ActorRef[Any] | None = None
         self._dead_responses: frozenset[str] = frozenset()
         self._cut_off_items: set[str] = set()
+        self._last_marks: dict[bool, str] = {}
+        self._playback = Playback(assistant=False, sound=False)
+        self._told_ms: dict[Part, int] = {}
         self._writable = True
 
     def handle(self, message: Any) -> Any:
@@ -74,13 +99,19 @@ class TwilioActor(Member):
             case AssistantAudio():
                 self._play(message)
             case AssistantAudioDone(part=part):
-                self._ledger.finish(part)
-            case MarkEchoed(name=name):
-                self._confirm(name)
+                if heard := self._ledger.finish(part):
+                    self._tell_heard(heard)
+            case MarkEchoed():
+                self._confirm(message)
             case Interrupt(dead_responses=dead_responses, caller=caller):
                 self._interrupt(dead_responses, caller)
             case Attach(model=model):
-                self._model = model
+                self._attach(model)
+            case PlaySound(name=name, ulaw=ulaw):
+                self._play_sound(name, ulaw)
+            case DeadlinePassed(what=DeadlinePassed.DEAF):
+                self._watched = False
+                self._watch()
             case _:
                 return super().handle(message)
 
@@ -92,39 +123,111 @@ class TwilioActor(Member):
             self._meter.audio_dropped("assistant", dropped)
         self._socket.close(1000, "call ended")
 
+    def _attach(self, model: ActorRef[Any] | None) -> None:
+        # Of what a former session was saying, nothing more is generated. What came of it is played.
+        self._ledger.break_off()
+        self._model = model
+        post(model, self._playback)
+
     def _play(self, audio: AssistantAudio) -> None:
         if audio.response_id in self._dead_responses:
             self._report_unheard(audio.part)
             return
-        mark = self._ledger.queue(audio.part, audio.duration_ms, self._clock())
-        self._send(self._encoder.media(audio.payload))
-        self._send(self._encoder.mark(mark))
+        mark = self._queue(audio.part, audio.payload, audio.duration_ms)
         self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
+        self._listeners.tell(audio)
 
-    def _confirm(self, mark: str) -> None:
-        now = self._clock()
-        if self._ledger.confirm(mark, now):
+    def _play_sound(self, name: str, ulaw: bytes) -> None:
+        self.log.info("playing %s", name)
+        self._queue(SOUND, b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS)
+        self._ledger.finish(SOUND)
+
+    def _queue(self, part: Part, payload: str, duration_ms: float) -> str:
+        now, generation, offset_ms = self._clock(), self._ledger.generation, self._ledger.queued_ms
+        mark = self._ledger.queue(part, duration_ms, now)
+        self._send(self._encoder.media(payload))
+        self._send(self._encoder.mark(mark))
+        self._watch()
+        self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
+        self._last_marks[part is SOUND] = mark
+        self._tell_playback()
+        return mark
+
+    def _watch(self) -> None:
+        """See to it that marks come back. A phone that reads nothing closes no socket, and nothing is heard."""
+        due_at = self._ledger.due_at
+        if self._timers is None or self._watched or not self._writable or due_at is None:
+            return
+        left = due_at + DEAF_SECONDS - self._clock()
+        if left > 0:
+            self._watched = True
+            self._timers.after(left, self.actor_ref, DeadlinePassed(DeadlinePassed.DEAF))
+            return
+        self._writable = False
+        post(self.parent, StreamStopped(f"the phone has played nothing for {DEAF_SECONDS:.0f} s"))
+
+    def _confirm(self, echo: MarkEchoed) -> None:
+        mark, now = echo.name, self._clock()
+        if heard := self._ledger.confirm(mark, now):
+            self._listeners.tell(Played(0.0, mark, echo.position_ms, echo.echoed_at))
             if onset := self._voice.played(mark, now, self._ledger.round_trip_ms or 0.0):
                 post(self._model, onset)
+            for each in heard:
+                self._tell_heard(each)
+            self._tell_playback()
         elif latency := self._voice.discarded(mark, now, self._ledger.round_trip_ms):
             post(self.parent, latency)
+
+    def _tell_heard(self, heard: Heard) -> None:
+        if heard.part == SOUND:
+            return
+        to_the_end = self._ledger.heard_to_the_end(heard.part)
+        # What comes last is told exactly: it may be the last of a session that is lost.
+        told_ms = self._told_ms.get(heard.part, 0)
+        if not to_the_end and self._ledger.pending and heard.heard_ms - told_ms < HEARD_STEP_MS:
+            return
+        if to_the_end:
+            self._told_ms.pop(heard.part, None)
+        else:
+            self._told_ms[heard.part] = heard.heard_ms
+        post(self.parent, HeardSoFar(heard, to_the_end))
+
+    def _tell_playback(self) -> None:
+        assistant, sound = (self._ledger.awaits(self._last_marks.get(sounds)) for sounds in (False, True))
+        if (assistant, sound) != (self._playback.assistant, self._playback.sound):
+            self._playback = Playback(assistant, sound)
+            post(self._model, self._playback)
+            post(self.parent, self._playback)
 
     def _interrupt(self, dead_responses: frozenset[str], caller: SpeechEdge | None) -> None:
         if self._ledger.pending:
             self._send(self._encoder.clear())
             self._voice.cleared(caller, self._clock())
             self._meter.interrupted()
-        cut_off = self._ledger.interrupt(self._clock())
+        now = self._clock()
+        if self._ledger.pending:
+            self._listeners.tell(Cleared(0.0, self._ledger.generation, self._ledger.head_ms(now)))
+        heard_out = self._ledger.heard_out(now)
+        cut_off = tuple(heard for heard in self._ledger.interrupt(now) if heard.part != SOUND)
         self._dead_responses |= dead_responses
         self._cut_off_items.update(heard.part.item_id for heard in cut_off)
+        self._told_ms.clear()
         if cut_off:
-            post(self._model, CutOff(tuple(cut_off)))
+            self._tell_cut_off(cut_off)
+        for heard in heard_out:
+            if heard.part != SOUND:
+                post(self.parent, HeardSoFar(heard, to_the_end=True))
+        self._tell_playback()
+
+    def _tell_cut_off(self, heard: tuple[Heard, ...]) -> None:
+        post(self._model, CutOff(heard))
+        post(self.parent, CutOff(heard))
 
     def _report_unheard(self, part: Part) -> None:
         # It was still in the mailbox. If none of its item's audio had gone out, the ledger never knew of the item.
         if part.item_id not in self._cut_off_items:
             self._cut_off_items.add(part.item_id)
-            post(self._model, CutOff((Heard(part, 0),)))
+            self._tell_cut_off((Heard(part, 0),))
 
     def _send(self, text: str) -> None:
         if not self._writable:
@@ -135,40 +238,3 @@ class TwilioActor(Member):
             # Mostly the caller's hang-up, seen here before the reader tells it. The call ends in the usual order.
             self._writable = False
             post(self.parent, StreamStopped(f"media socket cannot be written: {error}"))
-
-
-class PhoneReader:
-    """Reads one media stream and tells: audio to the model's actor, marks to the phone's, control to the call.
-
-    Caller audio that got lost on the way is made up for with silence, because the model's voice activity detection
-    counts time in audio. Runs in the WSGI thread that holds the socket.
-    """
-
-    def __init__(
-        self, stream_sid: str, call: ActorRef[Any], phone: ActorRef[Any], model: ActorRef[Any] | None
-    ) -> None:
-        self._stream_sid = stream_sid
-        self._call = call
-        self._phone = phone
-        self._continuity = Continuity()
-        self.model = model
-        """Who takes the caller's audio."""
-
-    def receive(self, text: str | bytes) -> None:
-        """Take one frame. Raises ProtocolError if it is not a message of this stream."""
-        match twilio.parse(text, self._stream_sid):
-            case twilio.Media(payload=payload, duration_ms=duration_ms, timestamp_ms=timestamp_ms):
-                now = time.monotonic()
-                for lost in self._continuity.before(timestamp_ms, duration_ms):
-                    post(self.model, CallerAudio(lost.duration_ms, lost.payload, now - duration_ms / 1000))
-                post(self.model, CallerAudio(duration_ms, payload, now))
-            case twilio.Mark(name=name):
-                post(self._phone, MarkEchoed(name))
-            case twilio.Dtmf(digit=digit):
-                post(self._call, DigitPressed(digit))
-            case twilio.Stop():
-                post(self._call, StreamStopped("caller hung up, or Twilio took the call elsewhere"))
-            case twilio.Connected() | twilio.Start() as unexpected:
-                raise ProtocolError(f"{type(unexpected).__name__.lower()} in the middle of a stream")
-            case twilio.Unknown():
-                pass  # Twilio may add events at any time

@@ -125,8 +125,12 @@ class FakeMediaSocket:
         return message
 
 
+class _Pong:
+    """What stands for a pong among the texts that a FakeModelSocket receives."""
+
+
 class FakeModelSocket(ModelSocket):
-    """A model socket over two queues; the test plays the server with `say`, `end` and `expect`."""
+    """A model socket over queues; the test plays the server with `say`, `say_pong`, `end` and `expect`."""
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.url = "fake"
@@ -141,25 +145,32 @@ class FakeModelSocket(ModelSocket):
         """How long giving the descriptor back takes."""
         self._aborted = False
         self._gone = threading.Event()
-        self._received: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[str | _Pong | None] = queue.SimpleQueue()
         self._sent: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._pings: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._end = "lost: aborted"
+        self._end_is_permanent = False
 
     def connect(self) -> None:
         self.connecting.set()
         if self.refusal is not None:
             raise ModelSocketError(self.refusal)
 
-    def receive(self) -> str:
+    def receive(self) -> str | None:
         text = self._received.get(timeout=60)
         if text is None:
-            raise ModelSocketError(self._end)
-        return text
+            raise ModelSocketError(self._end, self._end_is_permanent)
+        return None if isinstance(text, _Pong) else text
 
     def send(self, text: str) -> None:
         if self._gone.is_set():
             raise ModelSocketError("cannot be written: it is gone")
         self._sent.put(text)
+
+    def ping(self) -> None:
+        if self._gone.is_set():
+            raise ModelSocketError("cannot be written: it is gone")
+        self._pings.put(None)
 
     def break_writes(self) -> None:
         """From now on nothing can be sent; what the server says still comes."""
@@ -190,9 +201,13 @@ class FakeModelSocket(ModelSocket):
         for event in events:
             self._received.put(event if isinstance(event, str) else orjson.dumps(event).decode())
 
-    def end(self, how: str) -> None:
+    def say_pong(self) -> None:
+        """The server answers a ping."""
+        self._received.put(_Pong())
+
+    def end(self, how: str, permanent: bool = False) -> None:
         """The server ends the connection."""
-        self._end = how
+        self._end, self._end_is_permanent = how, permanent
         self._received.put(None)
 
     def sent(self) -> list[dict[str, Any]]:
@@ -203,6 +218,21 @@ class FakeModelSocket(ModelSocket):
                 events.append(orjson.loads(self._sent.get_nowait()))
             except queue.Empty:
                 return events
+
+    def pings(self) -> int:
+        """How many pings the client has sent by now that were not expected or counted yet; does not wait."""
+        count = 0
+        while not self._pings.empty():
+            self._pings.get_nowait()
+            count += 1
+        return count
+
+    def expect_ping(self, timeout: float = PATIENCE_SECONDS) -> None:
+        """The client sends a ping."""
+        try:
+            self._pings.get(timeout=timeout)
+        except queue.Empty:
+            raise AssertionError(f"the client sent no ping within {timeout} s") from None
 
     def expect(self, kind: str, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The client's next event, which must be of this type."""

@@ -11,7 +11,10 @@ from openai.types.realtime import SessionUpdateEvent
 
 from actors.assistant import Assistant, AssistantError
 from tests.wire.test_dialect import unknown_fields
+from wire.dead_air import Limits
 from wire.dialect import OPENAI
+from wire.false_start import Gating
+from wire.realtime import Usage
 
 SHIPPED = Path(__file__).parents[2] / "assistant.toml"
 LEAST = 'instructions = "Be brief."\n'
@@ -28,7 +31,16 @@ def test_the_shipped_assistant_loads_and_says_what_it_is() -> None:
     assert assistant.name == "Tailwind bicycle workshop"
     assert "Tailwind" in assistant.instructions
     assert assistant.greeting
-    assert assistant.fallback
+    assert "cannot take your call" in assistant.fallback.say
+    assert assistant.prices is not None
+    assert assistant.limits.budget is None
+
+
+def test_the_shipped_file_states_the_defaults_where_it_says_nothing_of_its_own(tmp_path: Path) -> None:
+    shipped, least = Assistant.load(SHIPPED), load(tmp_path, LEAST)
+    assert shipped.turn_detection == least.turn_detection
+    assert shipped.dead_air() == least.dead_air() == Limits()
+    assert shipped.limits == least.limits
 
 
 def test_the_session_of_the_shipped_assistant_is_one_that_the_sdk_knows() -> None:
@@ -78,6 +90,44 @@ def test_instructions_alone_are_enough(tmp_path: Path) -> None:
         (LEAST + '[transcription]\nmodle = "x"', "modle"),
         (LEAST + "[transcription]\nkeywords = [1]", "keywords"),
         (LEAST + 'transcription = "on"', "transcription"),
+        (LEAST + '[turn_detection]\nmode = "mine"', "turn_detection.mode"),
+        (LEAST + "[turn_detection]\nminimum_speech_ms = -1", "turn_detection.minimum_speech_ms"),
+        (LEAST + "[turn_detection]\nresume = true", "resume needs mode gated"),
+        (
+            LEAST + '[turn_detection]\nmode = "gated"\ninterrupt = false',
+            "interrupt = false needs mode server",
+        ),
+        (
+            LEAST + 'transcription = "off"\n[turn_detection]\nmode = "gated"\nresume = true',
+            "turn_detection.resume needs it",
+        ),
+        (LEAST + "[fallback]\nsay = ''", "fallback.say"),
+        (LEAST + "[fallback]\nsay = 7", "fallback.say"),
+        (LEAST + "fallback = 7", "fallback"),
+        (LEAST + '[fallback]\ntransfer_to = "030 123456"', "fallback.transfer_to"),
+        (LEAST + '[fallback]\ntransfer_to = "+49٣٣٣٣٣٣٣"', "fallback.transfer_to"),
+        (
+            LEAST + '[fallback]\ntransfer_to = "+4930123456"\nvoicemail = true',
+            "transfer_to and voicemail exclude each other",
+        ),
+        (LEAST + "[fallback]\nqueue_seconds = 3", "fallback.queue_seconds"),
+        (LEAST + "[overflow]\nqueue_seconds = 0", "overflow.queue_seconds"),
+        (
+            LEAST + '[overflow]\ntransfer_to = "+4930123456"\nqueue_seconds = 20',
+            "transfer_to and queue_seconds exclude each other",
+        ),
+        (LEAST + "[overflow]\nvoicemail = true", "overflow.voicemail"),
+        (LEAST + "[dead_air]\nfiller_seconds = -1", "dead_air.filler_seconds"),
+        (LEAST + "[dead_air]\nrecover_seconds = 0", "dead_air.recover_seconds"),
+        (LEAST + "[dead_air]\ngive_up_seconds = inf", "dead_air.give_up_seconds"),
+        (LEAST + '[dead_air]\nfiller = "missing.wav"', "dead_air.filler: Value error, there is no file"),
+        (LEAST + '[dead_air]\napology = "assistant.toml"', "is neither a .wav nor a .ulaw file"),
+        (LEAST + "[silence]\nfiller_seconds = 1", "silence"),
+        (LEAST + "[limits]\nmax_minutes = 0", "limits.max_minutes"),
+        (LEAST + "[limits]\nbudget = 0", "limits.budget"),
+        (LEAST + "[limits]\nbudget = 1.5", "limits: Value error, budget needs [prices]"),
+        (LEAST + "[prices]\ntext_in = 1", "prices.audio_out"),
+        (LEAST + "[prices]\ntext_in = -1", "prices.text_in"),
     ],
 )
 def test_each_bad_key_is_named_together_with_the_file(tmp_path: Path, text: str, key: str) -> None:
@@ -134,7 +184,7 @@ def test_semantic_vad_has_an_eagerness_and_no_threshold(tmp_path: Path) -> None:
     assert session.turn_detection == {
         "type": "semantic_vad",
         "eagerness": "low",
-        "create_response": True,
+        "create_response": False,
         "interrupt_response": False,
     }
     assert not session.interruptible
@@ -144,6 +194,97 @@ def test_what_is_off_is_off(tmp_path: Path) -> None:
     session = load(tmp_path, LEAST + 'noise_reduction = "off"\ntranscription = "off"').session()
     assert session.noise_reduction is None
     assert session.transcription is None
+
+
+def test_a_gated_session_leaves_every_decision_to_the_gate(tmp_path: Path) -> None:
+    """false_start.py: the server would answer every cough."""
+    text = LEAST + (
+        '[turn_detection]\nmode = "gated"\nminimum_speech_ms = 300\nquiet_interrupts = true\nresume = true\n'
+        "silence_duration_ms = 700"
+    )
+    assistant = load(tmp_path, text)
+    session = assistant.session()
+    assert session.turn_detection["create_response"] is session.turn_detection["interrupt_response"] is False
+    assert assistant.gating() == Gating("gated", 300, True, 700, True)
+
+
+@pytest.mark.parametrize(
+    ("eagerness", "wait_ms"), [("low", 8000), ("medium", 4000), ("high", 2000), ("auto", 4000)]
+)
+def test_semantic_vad_may_wait_as_long_as_its_eagerness_says(
+    tmp_path: Path, eagerness: str, wait_ms: int
+) -> None:
+    text = f'[turn_detection]\ntype = "semantic_vad"\neagerness = "{eagerness}"\nsilence_duration_ms = 700'
+    assert load(tmp_path, LEAST + text).gating().stop_delay_ms == wait_ms
+
+
+def test_by_default_the_server_decides(tmp_path: Path) -> None:
+    assert load(tmp_path, LEAST).gating() == Gating()
+
+
+def test_a_fallback_can_be_a_sentence_and_then_it_is_all_that_is_said(tmp_path: Path) -> None:
+    fallback = load(tmp_path, LEAST + 'fallback = "Nobody is here."').fallback
+    assert (fallback.say, fallback.goodbye, fallback.transfer_to, fallback.voicemail) == (
+        "Nobody is here.", "", None, False,
+    )  # fmt: skip
+
+
+def test_a_fallback_can_be_a_table(tmp_path: Path) -> None:
+    text = '[fallback]\nsay = "One moment."\ntransfer_to = "+4930123456"\ntransfer_seconds = 45\ngoodbye = ""'
+    fallback = load(tmp_path, LEAST + text).fallback
+    assert (fallback.say, fallback.transfer_to, fallback.transfer_seconds) == (
+        "One moment.", "+4930123456", 45,
+    )  # fmt: skip
+
+
+def test_the_times_of_a_silence_can_be_set(tmp_path: Path) -> None:
+    text = (
+        "[dead_air]\nfiller_seconds = 0\nagain_seconds = 3\nrecover_seconds = 1\napologise_seconds = 2\n"
+        "give_up_seconds = 4"
+    )
+    assert load(tmp_path, LEAST + text).dead_air() == Limits(0, 3, 1, 2, 4)
+
+
+@pytest.mark.parametrize("name", ["hm.wav", "hm.ulaw", "sounds/HM.WAV"])
+def test_a_sound_is_found_beside_the_file_whatever_the_working_directory(tmp_path: Path, name: str) -> None:
+    sound = tmp_path / name
+    sound.parent.mkdir(exist_ok=True)
+    sound.write_bytes(b"\xff")
+    silence = load(tmp_path, f'{LEAST}[dead_air]\nfiller = "{name}"\napology = "{sound}"').silence
+    assert (silence.filler, silence.apology) == (sound, sound)
+
+
+PRICES = "\n[prices]\n" + "\n".join(
+    f"{kind} = {price}"
+    for kind, price in [
+        ("text_in", 1), ("text_cached", 2), ("text_out", 4), ("audio_in", 8), ("audio_cached", 16), ("audio_out", 32),
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(), 0.0),
+        (Usage(text_in=1_000_000), 1.0),
+        (Usage(text_cached=1_000_000), 2.0),
+        (Usage(text_out=1_000_000), 4.0),
+        (Usage(audio_in=1_000_000), 8.0),
+        (Usage(audio_cached=1_000_000), 16.0),
+        (Usage(audio_out=1_000_000), 32.0),
+        (Usage(1000, 1000, 1000, 1000, 1000, 1000), 0.063),
+    ],
+)
+def test_each_kind_of_token_has_its_price(tmp_path: Path, usage: Usage, cost: float) -> None:
+    prices = load(tmp_path, LEAST + PRICES + "\n[limits]\nbudget = 0.5").prices
+    assert prices is not None
+    assert prices.cost(usage) == pytest.approx(cost)
+
+
+def test_another_content_is_another_version(tmp_path: Path) -> None:
+    versions = [load(tmp_path, text).version for text in (LEAST, LEAST + "# changed\n", LEAST)]
+    assert versions[0] == versions[2] != versions[1]
+    assert len(versions[0]) == 12
 
 
 def test_keywords_for_a_transcriber_that_takes_none_are_refused(tmp_path: Path) -> None:

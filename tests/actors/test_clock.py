@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from actors.clock import Clock
+from actors.clock import SWEEP_AT_LEAST, Clock
 from actors.messages import DeadlinePassed
 from tests.probe import Probe
 
@@ -87,3 +87,19 @@ def test_a_clock_whose_thread_could_not_start_tries_again(monkeypatch: pytest.Mo
             clock.after(0.0, probe, DeadlinePassed("refused"))
     clock.after(0.0, probe, DeadlinePassed("served"))
     assert probe.expect(DeadlinePassed, timeout=1.0).what == "served"
+
+
+def test_what_was_to_be_told_to_the_dead_is_not_kept(clock: Clock) -> None:
+    living = Probe("living")
+    for number in range(10):
+        clock.after(0.05, living, DeadlinePassed(str(number)))
+    for number in range(3 * SWEEP_AT_LEAST):
+        dead = Probe("dead")
+        timer = clock.after(3600.0, dead, DeadlinePassed("much later"))
+        if number % 2:
+            dead.die()
+        else:
+            timer.cancel()
+        del dead, timer
+    assert clock.waiting <= SWEEP_AT_LEAST
+    assert [living.expect(DeadlinePassed).what for _ in range(10)] == [str(number) for number in range(10)]

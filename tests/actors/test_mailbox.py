@@ -73,6 +73,19 @@ def test_the_end_of_audio_stays_behind_its_audio() -> None:
     assert isinstance(mailbox.get().message, AssistantAudioDone)
 
 
+def test_the_end_of_audio_outlives_its_audio_and_does_not_slow_who_puts() -> None:
+    """A recorder on a hung disk would otherwise slow the call more with every mark."""
+    mailbox = Mailbox(audio_limit_ms=100)
+    for number in range(2000):
+        mailbox.put(Envelope(AssistantAudioDone(0.0, Part(str(number), 0))))
+        mailbox.put(audio("a"))
+    waiting = len(mailbox._audio)
+    assert waiting <= 2 * 100 / 20 + 1, "what is looked through for every put does not grow"
+    ends = [mailbox.get().message for _ in range(2000)]
+    ends = [each for each in ends if isinstance(each, AssistantAudioDone)]
+    assert [each.part.item_id for each in ends[:3]] == ["0", "1", "2"]
+
+
 def test_held_audio_waits_while_control_goes_on_and_then_comes_in_order() -> None:
     mailbox = Mailbox()
     mailbox.put(audio("before"))

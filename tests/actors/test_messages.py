@@ -6,7 +6,17 @@ import inspect
 import pytest
 
 from actors import messages
-from actors.messages import AssistantAudio, AssistantAudioDone, Audio, CallerAudio, DeadlinePassed, Interrupt
+from actors.messages import (
+    AssistantAudio,
+    AssistantAudioDone,
+    Audio,
+    CallerAudio,
+    Cleared,
+    DeadlinePassed,
+    Interrupt,
+    Played,
+    Queued,
+)
 from wire.playback import Part
 
 VOCABULARY = [
@@ -21,12 +31,12 @@ def test_every_message_is_frozen_and_slotted_and_says_who_tells_it(message: type
     assert message.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert "__slots__" in vars(message)
     assert message.__doc__
-    assert not message.__doc__.startswith(f"{message.__name__}(")
+    assert message is Audio or " → " in message.__doc__.split(": ")[0]
 
 
-def test_only_audio_and_its_end_may_be_dropped() -> None:
+def test_only_audio_and_what_keeps_its_place_in_it_may_be_dropped() -> None:
     droppable = {message for message in VOCABULARY if issubclass(message, Audio)}
-    assert droppable == {Audio, CallerAudio, AssistantAudio, AssistantAudioDone}
+    assert droppable == {Audio, CallerAudio, AssistantAudio, AssistantAudioDone, Queued, Played, Cleared}
 
 
 def test_a_message_cannot_be_changed_after_it_was_told() -> None:
@@ -38,3 +48,9 @@ def test_a_message_cannot_be_changed_after_it_was_told() -> None:
 def test_messages_are_compared_by_what_they_say() -> None:
     assert Interrupt(frozenset({"a"})) == Interrupt(frozenset({"a"}))
     assert DeadlinePassed(DeadlinePassed.SESSION_READY) != DeadlinePassed(DeadlinePassed.MODEL_CLOSED)
+    assert CallerAudio(20.0, "AAAA", arrived_at=1.0) == CallerAudio(20.0, "AAAA", arrived_at=2.0)
+
+
+def test_every_deadline_has_a_name_of_its_own() -> None:
+    names = [value for name, value in vars(DeadlinePassed).items() if name.isupper()]
+    assert len(names) == len(set(names)) > 10

@@ -152,12 +152,40 @@ def test_an_answer_that_is_no_upgrade_is_refused_with_its_status_or_its_reason(
     socket.release()
 
 
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [
+        (400, False),
+        (401, True),
+        (403, True),
+        (404, True),
+        (408, False),
+        (429, False),
+        (500, False),
+        (503, False),
+    ],
+)
+def test_a_refusal_that_another_try_would_not_change_is_known_by_its_status(
+    start_raw: Callable[[RawHandler], int], status: int, permanent: bool
+) -> None:
+    def handler(connection: sockets.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    socket = ModelSocket(f"ws://127.0.0.1:{start_raw(handler)}/", ())
+    with pytest.raises(ModelSocketError, match=f"HTTP status {status}") as refused:
+        socket.connect()
+    assert refused.value.permanent is permanent
+    socket.release()
+
+
 def test_nobody_listening_is_said_so() -> None:
     with sockets.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     socket = ModelSocket(f"ws://127.0.0.1:{port}/", ())
-    with pytest.raises(ModelSocketError, match=r"cannot connect: .*refused"):
+    with pytest.raises(ModelSocketError, match=r"cannot connect: .*refused") as refused:
         socket.connect()
+    assert not refused.value.permanent
     socket.release()
 
 
@@ -369,16 +397,25 @@ def test_closing_says_goodbye_with_code_1000(start: Callable[[Handler], str]) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
-    [(1000, ""), (1001, "Your session hit the maximum duration"), (3000, "invalid_api_key"), (4000, "beta")],
+    ("code", "reason", "permanent"),
+    [
+        (1000, "", False),
+        (1001, "Your session hit the maximum duration", False),
+        (1011, "keepalive ping timeout", False),
+        (1013, "try again later", False),
+        (3000, "invalid_request_error.invalid_api_key", True),
+        (4000, "invalid_request_error.beta_api_shape_disabled", True),
+    ],
 )
 def test_the_close_code_and_its_reason_are_in_the_reason(
-    start: Callable[[Handler], str], code: int, reason: str
+    start: Callable[[Handler], str], code: int, reason: str, permanent: bool
 ) -> None:
+    """protocol-gotchas 1: another session would be closed with 3000 and 4000 in the same way."""
     with connected(start(lambda connection: connection.close(code, reason))) as socket:
         with pytest.raises(ModelSocketError) as lost:
             socket.receive()
         assert str(lost.value) == f"model socket closed with code {code} {reason}".rstrip()
+        assert lost.value.permanent is permanent
 
 
 def test_the_close_code_is_known_even_if_our_answer_to_it_cannot_be_sent(
@@ -405,9 +442,10 @@ def test_the_close_code_is_known_even_if_our_answer_to_it_cannot_be_sent(
 def test_a_connection_that_ends_without_a_close_frame_is_lost(start_raw: Callable[[RawHandler], int]) -> None:
     with (
         connected(f"ws://127.0.0.1:{start_raw(upgrade)}/") as socket,
-        pytest.raises(ModelSocketError, match="model socket lost"),
+        pytest.raises(ModelSocketError, match="model socket lost") as lost,
     ):
         socket.receive()
+    assert not lost.value.permanent
 
 
 @pytest.mark.parametrize(
@@ -449,6 +487,79 @@ def test_a_ping_is_answered_by_whoever_is_receiving(start: Callable[[Handler], s
 
     with connected(start(handler)) as socket:
         assert socket.receive() == "answered"
+
+
+def test_our_ping_is_answered_by_a_server_that_lives(start: Callable[[Handler], str]) -> None:
+    """protocol-gotchas 22"""
+
+    def handler(connection: ServerConnection) -> None:
+        connection.send(f"I got {connection.recv()!r}")
+        connection.recv()
+
+    with connected(start(handler)) as socket:
+        socket.ping()
+        assert socket.receive() is None
+        socket.ping()
+        socket.send("a message")
+        assert socket.receive() is None
+        assert socket.receive() == "I got 'a message'"
+
+
+def test_a_ping_of_the_servers_is_no_pong(start: Callable[[Handler], str]) -> None:
+    def handler(connection: ServerConnection) -> None:
+        for _ in range(3):
+            connection.ping().wait(PATIENCE_SECONDS)
+        connection.pong(b"nobody asked")
+        connection.send("a message")
+
+    with connected(start(handler)) as socket:
+        assert socket.receive() is None
+        assert socket.receive() == "a message"
+
+
+def test_a_ping_to_a_server_that_hangs_is_sent_and_not_answered(
+    start_raw: Callable[[RawHandler], int],
+) -> None:
+    pinged = threading.Event()
+
+    def handler(connection: sockets.socket) -> None:
+        upgrade(connection)
+        first, length = connection.recv(2)
+        assert (first, length) == (0x89, 0x80)
+        pinged.set()
+        read_until_closed(connection)
+
+    with (
+        connected(f"ws://127.0.0.1:{start_raw(handler)}/") as socket,
+        ends_in_a_thread(socket.receive) as ends,
+    ):
+        socket.ping()
+        assert pinged.wait(PATIENCE_SECONDS)
+        assert not ends
+        socket.abort()
+
+
+def test_a_ping_over_a_connection_that_has_ended_is_an_error(start_raw: Callable[[RawHandler], int]) -> None:
+    def handler(connection: sockets.socket) -> None:
+        upgrade(connection)
+        read_until_closed(connection)
+
+    with connected(f"ws://127.0.0.1:{start_raw(handler)}/") as socket:
+        socket.abort()
+        with pytest.raises(ModelSocketError, match="cannot be written") as lost:
+            socket.ping()
+    assert not lost.value.permanent
+
+
+def test_fragments_are_put_together_also_around_a_pong(start_raw: Callable[[RawHandler], int]) -> None:
+    def handler(connection: sockets.socket) -> None:
+        upgrade(connection)
+        connection.sendall(b"\x01\x02he" + b"\x8a\x00" + b"\x80\x03llo")
+        read_until_closed(connection)
+
+    with connected(f"ws://127.0.0.1:{start_raw(handler)}/") as socket:
+        assert socket.receive() is None
+        assert socket.receive() == "hello"
 
 
 def test_fragments_are_put_together_also_around_a_ping(start_raw: Callable[[RawHandler], int]) -> None:

@@ -1,31 +1,40 @@
-"""TwilioActor and PhoneReader: what the caller hears, what goes out in which order, what was cut off."""
+"""TwilioActor: what the caller hears, what goes out in which order, what is told of it to whom."""
 
 import base64
 from typing import Any
 
-import orjson
 import pytest
 
 from actors.messages import (
     AssistantAudio,
     AssistantAudioDone,
     Attach,
-    CallerAudio,
+    Cleared,
     CutOff,
-    DigitPressed,
+    DeadlinePassed,
     Exited,
+    HeardSoFar,
     Interrupt,
     MarkEchoed,
+    Playback,
+    Played,
+    PlaySound,
+    Queued,
     StreamStopped,
 )
-from actors.twilio import PhoneReader, TwilioActor
+from actors.twilio import DEAF_SECONDS, HEARD_STEP_MS, TwilioActor
 from tests.conftest import ExpectedLogs
-from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, Probe
+from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, HandClock, Probe
+from wire.latency import InterruptionLatency, Onset, SpeechEdge
 from wire.playback import Heard, Part
-from wire.protocol import ProtocolError
 
 STREAM = "MZbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 A, B = Part("item_a", 0), Part("item_b", 0)
+SILENT, ASSISTANT, SOUND, BOTH = (
+    Playback(assistant=assistant, sound=sound)
+    for assistant, sound in [(False, False), (True, False), (False, True), (True, True)]
+)
+FILLER = PlaySound("filler", bytes(range(256)) * 8)
 
 
 class Phone:
@@ -35,9 +44,20 @@ class Phone:
         self.now = 100.0
         self.parent = Probe("call")
         self.model = Probe("model")
+        self.listeners = Probe("listeners")
         self.socket = FakeMediaSocket()
-        self.actor = TwilioActor(self.parent, "CA1", STREAM, self.socket, clock=lambda: self.now)
+        self.timers = HandClock()
+        self.actor = TwilioActor(
+            self.parent,
+            "CA1",
+            STREAM,
+            self.socket,
+            self.listeners,
+            timers=self.timers,
+            clock=lambda: self.now,
+        )
         self.handle(Attach(self.model))
+        self.model.expect(Playback)
 
     def handle(self, *messages: Any) -> None:
         for message in messages:
@@ -52,6 +72,36 @@ class Phone:
 
     def events(self) -> list[str]:
         return [message["event"] for message in self.socket.sent()]
+
+    def marks(self) -> list[str]:
+        """The names of those that were sent."""
+        return [message["mark"]["name"] for message in self.socket.sent() if message["event"] == "mark"]
+
+    def cut_off(self) -> list[CutOff]:
+        """What was told of it, to the model and to the call alike."""
+        told, to_call = (
+            [message for message in probe.told() if isinstance(message, CutOff)]
+            for probe in (self.model, self.parent)
+        )
+        assert told == to_call
+        return told
+
+    def heard(self) -> list[tuple[str, int, int, bool]]:
+        """What the call was told of how far the caller has come: item, heard ms, queued ms, whether to the end."""
+        return [
+            (each.heard.part.item_id, each.heard.heard_ms, each.heard.queued_ms, each.to_the_end)
+            for each in self.parent.told()
+            if isinstance(each, HeardSoFar)
+        ]
+
+    def playback(self) -> list[Playback]:
+        """What was told of it, to the model and to the call alike."""
+        told, to_call = (
+            [message for message in probe.told() if isinstance(message, Playback)]
+            for probe in (self.model, self.parent)
+        )
+        assert told == to_call
+        return told
 
 
 @pytest.fixture
@@ -94,7 +144,7 @@ def test_an_interruption_overtakes_waiting_audio_and_its_clear_goes_out_first(ph
 def test_an_interruption_when_nothing_is_playing_sends_and_reports_nothing(phone: Phone) -> None:
     phone.handle(Interrupt(frozenset({"resp_1"})))
     assert phone.events() == []
-    assert phone.model.told() == []
+    assert phone.model.told() == phone.parent.told() == []
 
 
 def test_an_interruption_after_everything_was_heard_sends_and_reports_nothing(phone: Phone) -> None:
@@ -104,7 +154,7 @@ def test_an_interruption_after_everything_was_heard_sends_and_reports_nothing(ph
     phone.now += 0.25
     phone.handle(MarkEchoed(mark), Interrupt(frozenset({"resp_1"})))
     assert phone.events() == []
-    assert phone.model.told() == []
+    assert phone.cut_off() == []
 
 
 def test_generation_that_ended_long_before_playback_does_not_spare_the_clear(phone: Phone) -> None:
@@ -116,14 +166,14 @@ def test_generation_that_ended_long_before_playback_does_not_spare_the_clear(pho
     phone.now += 3.0
     phone.handle(Interrupt(frozenset({"resp_1"})))
     assert phone.events() == ["clear"]
-    assert phone.model.expect(CutOff) == CutOff((Heard(A, 3000),))
+    assert phone.cut_off() == [CutOff((Heard(A, 3000),))]
 
 
 def test_what_was_cut_off_is_told_to_the_millisecond(phone: Phone) -> None:
     phone.handle(audio(A, 3000), audio(B, 4000))
     phone.now += 4.256
     phone.handle(Interrupt(frozenset({"resp_1"})))
-    assert phone.model.told() == [CutOff((Heard(A, 3000), Heard(B, 1256)))]
+    assert phone.cut_off() == [CutOff((Heard(A, 3000), Heard(B, 1256)))]
 
 
 def test_the_round_trip_of_the_marks_is_taken_into_account(phone: Phone) -> None:
@@ -133,7 +183,7 @@ def test_the_round_trip_of_the_marks_is_taken_into_account(phone: Phone) -> None
     phone.handle(MarkEchoed(mark))
     phone.now += 0.5
     phone.handle(Interrupt(frozenset({"resp_1"})))
-    assert phone.model.told() == [CutOff((Heard(A, 1625),))]
+    assert phone.cut_off() == [CutOff((Heard(A, 1625),))]
 
 
 def test_echoes_of_cleared_marks_mean_nothing(phone: Phone) -> None:
@@ -142,20 +192,20 @@ def test_echoes_of_cleared_marks_mean_nothing(phone: Phone) -> None:
         phone.handle(audio())
     cleared = [message["mark"]["name"] for message in phone.socket.sent() if message["event"] == "mark"]
     phone.handle(Interrupt(frozenset({"resp_1"})))
-    phone.model.told()
+    phone.cut_off()
     phone.handle(audio(B, 5000, "resp_2"), *(MarkEchoed(name) for name in cleared))
     phone.now += 1.0
     phone.handle(Interrupt(frozenset({"resp_2"})))
-    assert phone.model.told() == [CutOff((Heard(B, 1000),))]
+    assert phone.cut_off() == [CutOff((Heard(B, 1000),))]
     assert phone.events() == ["clear", "media", "mark", "clear"]
 
 
 def test_audio_of_a_dead_response_in_the_mailbox_is_dropped_and_reported_unheard_once(phone: Phone) -> None:
     phone.take_from_mailbox(audio(), audio(), audio(), Interrupt(frozenset({"resp_1"})))
     assert phone.events() == []
-    assert phone.model.told() == [CutOff((Heard(A, 0),))]
+    assert phone.cut_off() == [CutOff((Heard(A, 0),))]
     phone.handle(audio())
-    assert phone.model.told() == []
+    assert phone.cut_off() == []
 
 
 def test_late_audio_of_a_part_that_was_cut_off_does_not_report_it_again(phone: Phone) -> None:
@@ -163,7 +213,7 @@ def test_late_audio_of_a_part_that_was_cut_off_does_not_report_it_again(phone: P
     phone.handle(audio(A, 3000))
     phone.now += 1.0
     phone.handle(Interrupt(frozenset({"resp_1"})), audio(), audio())
-    assert phone.model.told() == [CutOff((Heard(A, 1000),))]
+    assert phone.cut_off() == [CutOff((Heard(A, 1000),))]
     assert phone.events() == ["media", "mark", "clear"]
 
 
@@ -190,9 +240,40 @@ def test_without_a_model_an_interruption_still_clears(phone: Phone) -> None:
 def test_a_socket_that_refuses_stops_the_stream_once_and_harms_nothing(phone: Phone) -> None:
     phone.socket.refusal = BrokenPipeError("the caller is gone")
     phone.handle(audio(), audio(), Interrupt(frozenset({"resp_1"})))
-    stopped = phone.parent.expect(StreamStopped)
+    [stopped] = [message for message in phone.parent.told() if isinstance(message, StreamStopped)]
     assert "the caller is gone" in stopped.reason
-    assert phone.parent.told() == []
+    assert not stopped.by_twilio  # the caller may still be there
+
+
+def stopped(phone: Phone) -> list[str]:
+    return [message.reason for message in phone.parent.told() if isinstance(message, StreamStopped)]
+
+
+def test_a_phone_that_plays_nothing_any_more_is_given_up(phone: Phone) -> None:
+    """Its kernel goes on taking what it is sent, so that no socket tells."""
+    phone.handle(audio(duration_ms=3000), audio(duration_ms=1000))
+    assert phone.timers.expire(DeadlinePassed(DeadlinePassed.DEAF)) == 3 + DEAF_SECONDS
+    phone.now += 3 + DEAF_SECONDS
+    phone.handle(DeadlinePassed(DeadlinePassed.DEAF))
+    assert stopped(phone) == ["the phone has played nothing for 5 s"]
+    phone.handle(DeadlinePassed(DeadlinePassed.DEAF), audio())
+    assert stopped(phone) == []
+
+
+def test_a_phone_that_plays_late_is_waited_for(phone: Phone) -> None:
+    phone.handle(audio(duration_ms=3000), audio(duration_ms=1000))
+    [first, second] = phone.marks()
+    phone.timers.expire(DeadlinePassed(DeadlinePassed.DEAF))
+    phone.now += 3 + DEAF_SECONDS - 0.5
+    phone.handle(MarkEchoed(first))
+    phone.now += 0.5
+    phone.handle(DeadlinePassed(DeadlinePassed.DEAF))
+    assert phone.timers.expire(DeadlinePassed(DeadlinePassed.DEAF)) == pytest.approx(1)
+    phone.handle(MarkEchoed(second))
+    phone.now += 1
+    phone.handle(DeadlinePassed(DeadlinePassed.DEAF))
+    assert stopped(phone) == []
+    assert phone.timers.timers == []
 
 
 def test_the_socket_is_closed_with_code_1000_when_the_actor_stops() -> None:
@@ -201,6 +282,246 @@ def test_the_socket_is_closed_with_code_1000_when_the_actor_stops() -> None:
     ref.stop(timeout=PATIENCE_SECONDS)
     assert socket.journal == ["phone closed 1000"]
     assert parent.expect(Exited) == Exited(ref, None)
+
+
+# What is told of what the caller hears
+
+
+def test_whether_something_can_be_heard_is_told_when_it_changes(phone: Phone) -> None:
+    phone.handle(audio(), audio())
+    assert phone.playback() == [ASSISTANT]
+    first, second = phone.marks()
+    phone.now += 0.2
+    phone.handle(MarkEchoed(first))
+    assert phone.playback() == []
+    phone.now += 0.2
+    phone.handle(MarkEchoed(second))
+    assert phone.playback() == [SILENT]
+
+
+def test_a_clear_ends_what_can_be_heard_and_its_echoes_change_nothing(phone: Phone) -> None:
+    phone.handle(audio(), audio())
+    [first, second] = phone.marks()
+    phone.playback()
+    phone.handle(Interrupt(frozenset({"resp_1"})))
+    assert phone.playback() == [SILENT]
+    phone.handle(MarkEchoed(first), MarkEchoed(second))
+    assert phone.playback() == []
+
+
+def test_a_sound_of_ours_is_told_apart_from_the_assistant(phone: Phone) -> None:
+    phone.handle(FILLER)
+    [sound] = phone.marks()
+    phone.handle(audio())
+    [assistant] = phone.marks()
+    assert phone.playback() == [SOUND, BOTH]
+    phone.now += 0.256
+    phone.handle(MarkEchoed(sound))
+    assert phone.playback() == [ASSISTANT]
+    phone.now += 0.2
+    phone.handle(MarkEchoed(assistant))
+    assert phone.playback() == [SILENT]
+
+
+def test_a_sound_between_two_pieces_of_an_answer_is_over_before_it(phone: Phone) -> None:
+    phone.handle(audio(), FILLER, audio())
+    first, sound, last = phone.marks()
+    phone.playback()
+    phone.now += 0.2
+    phone.handle(MarkEchoed(first))
+    assert phone.playback() == []  # the assistant can be heard again behind the sound
+    phone.now += 0.256
+    phone.handle(MarkEchoed(sound))
+    assert phone.playback() == [ASSISTANT]
+    phone.now += 0.2
+    phone.handle(MarkEchoed(last))
+    assert phone.playback() == [SILENT]
+
+
+def test_a_sound_goes_out_as_it_is_and_nobody_is_told_that_it_was_heard(phone: Phone) -> None:
+    phone.handle(FILLER)
+    media, mark = phone.socket.sent()
+    assert base64.b64decode(media["media"]["payload"]) == FILLER.ulaw
+    phone.now += 0.256
+    phone.handle(MarkEchoed(mark["mark"]["name"]))
+    assert phone.heard() == []
+
+
+def test_an_interruption_cuts_a_sound_off_and_the_model_need_not_know(phone: Phone) -> None:
+    phone.handle(FILLER, audio())
+    phone.now += 0.1
+    phone.handle(Interrupt(frozenset({"resp_1"})))
+    assert phone.events() == ["media", "mark", "media", "mark", "clear"]
+    assert phone.cut_off() == [CutOff((Heard(A, 0),))]
+    phone.handle(FILLER, Interrupt(frozenset()))
+    assert phone.events() == ["media", "mark", "clear"]
+    assert phone.cut_off() == []
+
+
+def test_nobody_is_told_of_a_sound_that_ended_before_its_mark_came_back(phone: Phone) -> None:
+    phone.handle(FILLER, audio())
+    phone.now += 0.3
+    phone.handle(Interrupt(frozenset({"resp_1"})))
+    assert phone.heard() == []
+
+
+def test_a_sound_that_was_played_before_is_played_again(phone: Phone) -> None:
+    for _ in range(3):
+        phone.handle(FILLER)
+        [mark] = phone.marks()
+        phone.now += 0.3
+        phone.handle(MarkEchoed(mark))
+        assert phone.playback() == [SOUND, SILENT]
+
+
+def test_how_far_the_caller_has_come_is_told_every_so_often_and_at_the_end(phone: Phone) -> None:
+    for _ in range(6):
+        phone.handle(audio(A, 200))
+    phone.handle(AssistantAudioDone(0.0, A))
+    for mark in phone.marks():
+        phone.now += 0.2
+        phone.handle(MarkEchoed(mark))
+    assert HEARD_STEP_MS == 500
+    assert phone.heard() == [("item_a", 600, 1200, False), ("item_a", 1200, 1200, True)]
+
+
+def test_what_was_heard_last_is_told_even_if_the_end_never_comes(phone: Phone) -> None:
+    """A session that is lost in mid-answer: another goes on exactly there."""
+    phone.handle(audio(A, 200), audio(A, 100))
+    for mark in phone.marks():
+        phone.now += 0.2
+        phone.handle(MarkEchoed(mark))
+    assert phone.heard() == [("item_a", 300, 300, False)]
+
+
+def test_an_end_that_is_known_only_after_it_was_heard_is_told(phone: Phone) -> None:
+    phone.handle(audio(A, 200))
+    [mark] = phone.marks()
+    phone.now += 0.2
+    phone.handle(MarkEchoed(mark), AssistantAudioDone(0.0, A))
+    assert phone.heard() == [("item_a", 200, 200, False), ("item_a", 200, 200, True)]
+    phone.handle(AssistantAudioDone(0.0, A))
+    assert phone.heard() == []
+
+
+def test_an_answer_whose_end_was_heard_before_its_mark_came_back_was_heard_to_its_end(phone: Phone) -> None:
+    phone.handle(audio(A, 200), AssistantAudioDone(0.0, A), audio(B, 1000))
+    phone.now += 0.7
+    phone.handle(Interrupt(frozenset({"resp_1"})))
+    told = phone.parent.told()
+    assert [message for message in told if isinstance(message, CutOff)] == [CutOff((Heard(B, 500),))]
+    assert [message for message in told if isinstance(message, HeardSoFar)] == [
+        HeardSoFar(Heard(A, 200), True)
+    ]
+
+
+def test_what_a_lost_session_was_saying_is_played_and_then_forgotten(phone: Phone) -> None:
+    """The next session has never heard of that item, so it must not be asked to truncate it."""
+    phone.handle(audio(A, 1000), Attach(None))
+    [mark] = phone.marks()
+    phone.handle(Attach(next_model := Probe("next model")))
+    assert next_model.told() == [ASSISTANT]
+    phone.now += 1.0
+    phone.handle(MarkEchoed(mark))
+    assert next_model.told() == [SILENT]
+    assert phone.heard() == [("item_a", 1000, 1000, False)]
+    phone.handle(Interrupt(frozenset()))
+    assert next_model.told() == []
+
+
+def test_after_a_lost_session_the_next_answers_are_heard_to_their_ends(phone: Phone) -> None:
+    phone.handle(audio(A, 1000), Attach(None))
+    [mark] = phone.marks()
+    phone.now += 1.0
+    phone.handle(MarkEchoed(mark), Attach(Probe("next model")))
+    phone.heard()
+    phone.handle(audio(B, 200, "resp_2"), AssistantAudioDone(0.0, B))
+    [mark] = phone.marks()
+    phone.now += 0.2
+    phone.handle(MarkEchoed(mark))
+    assert phone.heard() == [("item_b", 200, 200, True)]
+
+
+def test_a_session_that_takes_over_is_told_what_can_be_heard(phone: Phone) -> None:
+    phone.handle(FILLER, Attach(next_model := Probe("next model")))
+    assert next_model.told() == [SOUND]
+    phone.model.told()
+    phone.handle(audio())
+    assert next_model.told() == [BOTH]
+    assert phone.model.told() == []
+
+
+def test_the_model_is_told_when_its_answer_was_first_heard(phone: Phone) -> None:
+    silence, voice = b"\xff" * 800, b"\x00" * 800
+    for ulaw in (silence, voice, voice):
+        payload = base64.b64encode(ulaw).decode()
+        phone.handle(AssistantAudio(100.0, "resp_1", A, payload, received_at=99.9))
+    for mark in phone.marks():
+        phone.now += 0.1
+        phone.handle(MarkEchoed(mark))
+    [onset] = [message for message in phone.model.told() if isinstance(message, Onset)]
+    assert (onset.response_id, onset.silent_ms, onset.received_at) == ("resp_1", 100.0, 99.9)
+    assert onset.heard_at == pytest.approx(100.1)
+
+
+def test_the_call_is_told_how_long_it_took_until_the_caller_heard_nothing(phone: Phone) -> None:
+    phone.handle(audio(), audio())
+    marks = phone.marks()
+    phone.now += 0.1
+    phone.handle(Interrupt(frozenset({"resp_1"}), SpeechEdge(at=99.8, detected_at=100.05)))
+    phone.now += 0.04
+    phone.handle(*map(MarkEchoed, marks))
+    [latency] = [message for message in phone.parent.told() if isinstance(message, InterruptionLatency)]
+    assert latency.us_ms == pytest.approx(50)
+    assert latency.vad_ms == pytest.approx(250)
+    assert latency.twilio_ms == pytest.approx(40)
+
+
+def test_listeners_are_told_what_goes_to_the_caller_and_not_what_is_dropped(phone: Phone) -> None:
+    phone.handle(audio(), Interrupt(frozenset({"resp_1"})), audio(), audio(B, response="resp_2"))
+    heard = [message.part for message in phone.listeners.told() if isinstance(message, AssistantAudio)]
+    assert heard == [A, B]
+
+
+def test_listeners_are_told_what_was_queued_what_was_played_and_what_was_cleared(phone: Phone) -> None:
+    phone.handle(audio(A, 250), FILLER)
+    first, second = phone.marks()
+    phone.now += 0.25
+    phone.handle(MarkEchoed(first, position_ms=5120.0, echoed_at=100.19))
+    phone.now += 0.125
+    phone.handle(Interrupt(frozenset({"resp_1"})), MarkEchoed(second))
+    phone.handle(Interrupt(frozenset()), FILLER)
+    [third] = phone.marks()
+    told = [message for message in phone.listeners.told() if not isinstance(message, AssistantAudio)]
+    assert told == [
+        Queued(250, audio(A, 250).payload, first, 0, 0.0, 100.0),
+        Queued(256.0, base64.b64encode(FILLER.ulaw).decode(), second, 0, 250.0, 100.0),
+        Played(0.0, first, 5120.0, 100.19),
+        Cleared(0.0, 0, 375.0),
+        Queued(256.0, base64.b64encode(FILLER.ulaw).decode(), third, 2, 0.0, phone.now),
+    ]
+
+
+def test_answers_and_sounds_that_were_heard_leave_nothing_behind(phone: Phone) -> None:
+    for number in range(50):
+        part = Part(f"item_{number}", 0)
+        phone.handle(audio(part, 2000), audio(part, 200), AssistantAudioDone(0.0, part), FILLER)
+        for mark in phone.marks():
+            phone.now += 2
+            phone.handle(MarkEchoed(mark))
+    assert len(phone.actor._told_ms) == len(phone.actor._ledger._segments) == 0
+
+
+def test_answers_that_were_cut_off_leave_nothing_behind(phone: Phone) -> None:
+    for number in range(50):
+        part, response = Part(f"item_{number}", 0), f"resp_{number}"
+        phone.handle(audio(part, 2000, response), audio(part, 2000, response))
+        phone.now += 2
+        phone.handle(MarkEchoed(phone.marks()[0]), Interrupt(frozenset({response})))
+    assert len(phone.actor._told_ms) == len(phone.actor._ledger._segments) == 0
+
+
+# A socket that does not take what it is sent
 
 
 def test_audio_behind_a_stalled_phone_is_bounded_and_its_loss_is_logged(logs: ExpectedLogs) -> None:
@@ -215,6 +536,7 @@ def test_audio_behind_a_stalled_phone_is_bounded_and_its_loss_is_logged(logs: Ex
     stopped = ref.stop(block=False)
     socket.unblock()
     stopped.get(timeout=PATIENCE_SECONDS)
+    parent.expect(Playback)
     parent.expect(Exited)
 
 
@@ -230,94 +552,6 @@ def test_control_reaches_a_busy_phone_before_its_backlog() -> None:
     ref.tell(Interrupt(frozenset({"resp_1"})))
     socket.unblock()
     assert [socket.expect(event)["event"] for event in ("media", "mark", "clear")]
-    model.expect(CutOff)
+    assert [type(model.expect(kind)) for kind in (Playback, Playback, CutOff)]
     ref.stop(timeout=PATIENCE_SECONDS)
     assert socket.sent() == []
-
-
-class Reader:
-    """A PhoneReader with probes where its actors would be."""
-
-    def __init__(self) -> None:
-        self.call, self.phone, self.model = Probe("call"), Probe("phone"), Probe("model")
-        self.reader = PhoneReader(STREAM, self.call, self.phone, self.model)
-
-    def receive(self, event: str, **fields: Any) -> None:
-        self.reader.receive(orjson.dumps({"event": event, "streamSid": STREAM, **fields}).decode())
-
-    def told(self) -> list[list[Any]]:
-        return [probe.told() for probe in (self.call, self.phone, self.model)]
-
-
-@pytest.fixture
-def reader() -> Reader:
-    return Reader()
-
-
-def test_caller_audio_goes_straight_to_the_model_and_unchanged(reader: Reader) -> None:
-    payload = base64.b64encode(b"\x7f" * 160).decode()
-    reader.receive("media", media={"track": "inbound", "chunk": "1", "timestamp": "5", "payload": payload})
-    assert reader.told() == [[], [], [CallerAudio(20.0, payload)]]
-
-
-def test_lost_caller_frames_are_made_up_for_with_silence(reader: Reader) -> None:
-    """The model's turn detection counts time in audio: without them a pause that was lost never ends a turn."""
-    payload = base64.b64encode(b"\x7f" * 160).decode()
-    for timestamp in ("0", "20", "80"):
-        media = {"track": "inbound", "chunk": "1", "timestamp": timestamp, "payload": payload}
-        reader.receive("media", media=media)
-    *_, model = reader.told()
-    silence = CallerAudio(40.0, base64.b64encode(b"\xff" * 320).decode())
-    assert model == [CallerAudio(20.0, payload)] * 2 + [silence, CallerAudio(20.0, payload)]
-
-
-def test_marks_go_to_the_phone_and_control_to_the_call(reader: Reader) -> None:
-    reader.receive("mark", mark={"name": "0-1"})
-    reader.receive("dtmf", dtmf={"track": "inbound_track", "digit": "#"})
-    reader.receive("stop", stop={})
-    call, phone, model = reader.told()
-    assert call[0] == DigitPressed("#")
-    assert isinstance(call[1], StreamStopped)
-    assert (phone, model) == ([MarkEchoed("0-1")], [])
-
-
-def test_unknown_events_are_ignored(reader: Reader) -> None:
-    reader.receive("weather", weather={})
-    assert reader.told() == [[], [], []]
-
-
-def test_dead_actors_do_not_disturb_the_reader(reader: Reader) -> None:
-    for probe in (reader.call, reader.phone, reader.model):
-        probe.die()
-    reader.receive("mark", mark={"name": "0-1"})
-    reader.receive("media", media={"timestamp": "5", "payload": "AAAA"})
-    reader.receive("stop")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"event":"connected"}',
-        orjson.dumps({"event": "mark", "streamSid": "MZother", "mark": {"name": "x"}}).decode(),
-        '{"event":"media","media":{"timestamp":"1","payload":"AA\\u0022"}}',
-        b'{"event":"stop"}',
-        "garbage",
-    ],
-)
-def test_what_is_no_message_of_this_stream_is_refused_and_told_nobody(
-    reader: Reader, text: str | bytes
-) -> None:
-    with pytest.raises(ProtocolError):
-        reader.reader.receive(text)
-    assert reader.told() == [[], [], []]
-
-
-def test_a_second_start_in_the_middle_of_a_stream_is_refused(reader: Reader) -> None:
-    start = {
-        "accountSid": "AC1",
-        "streamSid": STREAM,
-        "callSid": "CA1",
-        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-    }
-    with pytest.raises(ProtocolError, match="start in the middle"):
-        reader.receive("start", start=start)

@@ -1,0 +1,106 @@
+"""Listeners: actors that are told what happens in a call, and can neither slow nor end it.
+
+    class Keys(Listener):
+        wants = (DigitPressed,)
+
+        def handle(self, message):
+            match message:
+                case DigitPressed(digit=digit):
+                    ...
+                case _:
+                    return super().handle(message)
+
+Each has a thread and a mailbox of its own. What it raises ends it alone; it is started once more, then left out.
+If it falls behind, audio is dropped from its mailbox, oldest first, and never from the call's. What it wants of the
+call, such as `HangUp`, it tells its `parent`.
+"""
+
+import time
+from typing import Any, ClassVar
+
+from pykka import ActorRef
+
+from actors.clock import Clock
+from actors.member import Member, call_log, post
+from actors.messages import CallEnded, DeadlinePassed
+from actors.supervision import Restart, Role, Supervision
+from wire.journal import CallRecord
+
+
+class Listener(Member):
+    """The base of every listener. `open`, `handle` and `close` run in its own thread; `parent` is the CallActor.
+
+    `__init__` runs in the call's: what may take time, such as connecting to something, belongs into `open`.
+    """
+
+    wants: ClassVar[tuple[type, ...]] = ()
+    """The classes of the messages that it is told, of those that the call's actors tell each other."""
+    audio_limit_ms: ClassVar[float] = 10_000
+
+    def __init__(self, call: ActorRef[Any] | None, record: CallRecord) -> None:
+        super().__init__(call, record.call_sid)
+        self.record = record
+        """Which call it is."""
+
+    def handle(self, message: Any) -> Any:
+        match message:
+            case CallEnded():
+                self.stop()
+            case _:
+                return super().handle(message)
+
+
+class Listeners:
+    """The listeners of one call. `tell` may be called by any thread, the rest belongs to the CallActor."""
+
+    def __init__(
+        self, call: ActorRef[Any], record: CallRecord, clock: Clock, supervision: Supervision
+    ) -> None:
+        self._call = call
+        self._record = record
+        self._clock = clock
+        self._supervision = supervision
+        self._log = call_log(__name__, record.call_sid)
+        # Replaced as a whole and never altered: who tells takes what there is at the moment.
+        self._live: dict[type[Listener], ActorRef[Any]] = {}
+
+    def start(self, kinds: tuple[type[Listener], ...]) -> None:
+        """Start one of each. One that cannot be started is left out."""
+        for kind in kinds:
+            self.restart(kind)
+
+    def restart(self, kind: type[Listener]) -> None:
+        """Start one, perhaps again."""
+        try:
+            ref: ActorRef[Any] = kind.start(self._call, self._record)
+        except BaseException:  # a SystemExit too: it would end the call
+            self._log.exception("listener %s cannot be started", kind.__qualname__)
+            return
+        self._live = {**self._live, kind: ref}
+
+    def tell(self, message: object) -> None:
+        """Tell those that want it."""
+        for kind, ref in self._live.items():
+            if isinstance(message, kind.wants):
+                post(ref, message)
+
+    def exited(self, member: ActorRef[Any]) -> bool:
+        """An actor has ended. Whether it was a listener; then what is to be done about it is done."""
+        kind = next((kind for kind, ref in self._live.items() if ref == member), None)
+        if kind is None:
+            return False
+        self._live = {each: ref for each, ref in self._live.items() if each is not kind}
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        match self._supervision.failed(Role.LISTENER, name, False, time.monotonic()):
+            case Restart(seconds=seconds):
+                again = DeadlinePassed(DeadlinePassed.RESTART_LISTENER, kind)
+                self._clock.after(seconds, self._call, again)
+            case _:
+                self._log.warning("listener %s failed again and is left out", kind.__qualname__)
+        return True
+
+    def end(self, ended: CallEnded | None = None) -> None:
+        """The call ends: each is told so, behind all that it was told before, and ends by itself."""
+        for ref in self._live.values():
+            post(ref, ended or CallEnded())
+        self._live = {}

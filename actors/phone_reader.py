@@ -1,0 +1,99 @@
+"""The phone's reader: reads one media stream and tells, and keeps what the caller says for a session to come."""
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from pykka import ActorRef
+
+from actors.member import Audience, NoAudience, post
+from actors.messages import CallerAudio, DigitPressed, MarkEchoed, StreamStopped
+from wire import twilio
+from wire.continuity import Continuity
+from wire.protocol import ProtocolError
+
+KEPT_SECONDS = 5.0
+"""Of the caller's audio, while the caller is not known to speak."""
+KEPT_SPEECH_SECONDS = 30.0
+"""While the caller speaks, and until a session has put it into words. Takes 0.5 MiB when it is full."""
+
+
+class PhoneReader:
+    """Reads one media stream: audio to the model's actor, marks to the phone's, control to the call.
+
+    Caller audio that got lost on the way is made up for with silence, because the model's voice activity detection
+    counts time in audio. The latest is kept: a session that takes the place of a lost one hears what that one did
+    not answer. `receive` runs in the WSGI thread that holds the socket, `attach` and `keep` in the CallActor's.
+    """
+
+    def __init__(
+        self,
+        stream_sid: str,
+        call: ActorRef[Any],
+        phone: ActorRef[Any],
+        listeners: Audience | None = None,
+    ) -> None:
+        self._stream_sid = stream_sid
+        self._call = call
+        self._phone = phone
+        self._continuity = Continuity()
+        self._lock = threading.Lock()
+        self._listeners = listeners or NoAudience()
+        self._model: ActorRef[Any] | None = None
+        self._kept: deque[CallerAudio] = deque()
+        self._kept_ms = 0.0
+        self._limit_ms = KEPT_SECONDS * 1000
+
+    def receive(self, text: str | bytes) -> None:
+        """Take one frame. Raises ProtocolError if it is not a message of this stream."""
+        match twilio.parse(text, self._stream_sid):
+            case twilio.Media(payload=payload, duration_ms=duration_ms, timestamp_ms=timestamp_ms):
+                now = time.monotonic()
+                silence = self._continuity.before(timestamp_ms, duration_ms)
+                begins_ms = self._continuity.clock_ms - duration_ms
+                position_ms = begins_ms - sum(lost.duration_ms for lost in silence)
+                for lost in silence:
+                    arrived_at = now - duration_ms / 1000
+                    self._pass_on(CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms))
+                    position_ms += lost.duration_ms
+                self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms))
+            case twilio.Mark(name=name):
+                post(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
+            case twilio.Dtmf(digit=digit):
+                post(self._call, DigitPressed(digit))
+            case twilio.Stop():
+                post(
+                    self._call,
+                    StreamStopped("caller hung up, or Twilio took the call elsewhere", by_twilio=True),
+                )
+            case twilio.Connected() | twilio.Start() as unexpected:
+                raise ProtocolError(f"{type(unexpected).__name__.lower()} in the middle of a stream")
+            case twilio.Unknown():
+                pass  # Twilio may add events at any time
+
+    def attach(self, model: ActorRef[Any] | None, since: float = float("inf")) -> None:
+        """From now on `model` takes the caller's audio; first it gets what was kept since then (monotonic s)."""
+        with self._lock:
+            self._model = model
+            for audio in self._kept:
+                if audio.arrived_at >= since:
+                    post(model, audio)
+
+    def keep(self, seconds: float) -> None:
+        """Keep so much of the caller's audio from now on."""
+        with self._lock:
+            self._limit_ms = seconds * 1000
+            self._forget()
+
+    def _pass_on(self, audio: CallerAudio) -> None:
+        with self._lock:
+            self._kept.append(audio)
+            self._kept_ms += audio.duration_ms
+            self._forget()
+            post(self._model, audio)
+        self._listeners.tell(audio)
+
+    def _forget(self) -> None:
+        while self._kept_ms > self._limit_ms and self._kept:
+            self._kept_ms -= self._kept.popleft().duration_ms
