@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -40,6 +41,26 @@ class ConfigError(Exception):
     """The settings are unusable. The text has one line for each problem: variable, what is wrong, the fix."""
 
 
+Dialect = Literal["openai", "beta", "azure"]
+Audio = Literal["pcmu", "pcm24"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEndpoint:
+    """Where a model is and how it is spoken to."""
+
+    url: str
+    key: SecretStr
+    model: str
+    dialect: Dialect
+    audio: Audio
+
+    @property
+    def name(self) -> str:
+        """For the log: the model and its host."""
+        return f"{self.model} at {urlsplit(self.url).netloc}"
+
+
 class Settings(BaseSettings):
     """The settings, read once at the start. Frozen, so any thread may read them; a repr hides secrets."""
 
@@ -63,13 +84,29 @@ class Settings(BaseSettings):
     openai_realtime_model: str = Field("gpt-realtime-2.1", min_length=1)
     """The model's name; on Azure the deployment's. Default: gpt-realtime-2.1."""
 
-    openai_realtime_dialect: Literal["openai", "beta", "azure"] = "openai"
+    openai_realtime_dialect: Dialect = "openai"
     """What the server there speaks; beta has the event names from before the general release.
     Default: openai."""
 
-    openai_realtime_audio: Literal["pcmu", "pcm24"] = "pcmu"
+    openai_realtime_audio: Audio = "pcmu"
     """The audio that a session is told to speak: mu-law, which is the telephone's own, or, for servers that know
     nothing else, 24 kHz PCM, which is converted and needs the extra `pcm`. Default: pcmu."""
+
+    openai_second_url: str | None = None
+    """Another place for the model, used while the first keeps failing: another region, Azure. There is a second
+    one as soon as any of these five is given; what is not given is as for the first."""
+
+    openai_second_key: SecretStr | None = Field(None, min_length=1)
+    """The key there. Required where OPENAI_SECOND_URL names another host, which must not see the first's key."""
+
+    openai_second_model: str | None = Field(None, min_length=1)
+    """The model there; on Azure the deployment's name."""
+
+    openai_second_dialect: Dialect | None = None
+    """What the server there speaks."""
+
+    openai_second_audio: Audio | None = None
+    """The audio there."""
 
     twilio_account_sid: str | None = None
     """The account whose calls are taken: AC and 32 hexadecimal digits. Default: any account."""
@@ -81,9 +118,6 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(None, min_length=16)
     """What `GET /metrics` must bring as a bearer token once TWILIO_AUTH_TOKEN is set: a proxy on this machine makes
     strangers look local. Default: none, and then nobody gets the metrics."""
-
-    twilio_api_url: str = "https://api.twilio.com"
-    """Where Twilio's REST API is: https, or http on this machine. Default: https://api.twilio.com."""
 
     public_url: str | None = None
     """Where Twilio reaches this server, without /twiml; a path may lead to it. Signatures are checked against
@@ -104,6 +138,27 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("sqlite:///switchboard.db")
     """The database's URL, as SQLAlchemy writes it. Secret, because it may hold a password.
     Default: sqlite:///switchboard.db, which is a file in the working directory."""
+
+    retention_days: int = Field(30, ge=1, le=36500)
+    """Days that what was said in a call stays in the database, from the call's beginning. Default: 30."""
+
+    recordings: Path = Path("recordings")
+    """The folder for what an assistant records and writes down. Days that are older than
+    RETENTION_DAYS are erased from it. Default: recordings, in the working directory."""
+
+    webhook_secret: SecretStr | None = Field(None, min_length=16)
+    """What events for an assistant's webhook are signed with; its receiver knows it too. Required for [webhook]."""
+
+    max_calls_per_caller: int = Field(3, ge=1, le=10000)
+    """Calls that one number may have at once; callers who withhold theirs are not counted. Default: 3."""
+
+    daily_budget: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """What all calls of a day (UTC) may cost together, in the currency of the assistant's prices. Those who call
+    when it is spent are told so. Default: no limit."""
+
+    drain_seconds: float = Field(20.0, ge=0, le=120, allow_inf_nan=False)
+    """Seconds that calls have, when their process is to end, to end by themselves or to reach a pause at which
+    another process takes them over. Default: 20."""
 
     threads: int = Field(100, ge=1, le=10000)
     """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 100."""
@@ -191,10 +246,30 @@ class Settings(BaseSettings):
         """Whether the model runs on this machine."""
         return is_loopback(urlsplit(self.openai_realtime_url).hostname)
 
-    @field_validator("openai_realtime_url")
+    @property
+    def model_endpoints(self) -> tuple[ModelEndpoint, ...]:
+        """Where the model is: one place, or two, the preferred one first."""
+        first = ModelEndpoint(
+            self.openai_realtime_url,
+            self.openai_api_key,
+            self.openai_realtime_model,
+            self.openai_realtime_dialect,
+            self.openai_realtime_audio,
+        )
+        given = {
+            "url": self.openai_second_url,
+            "key": self.openai_second_key,
+            "model": self.openai_second_model,
+            "dialect": self.openai_second_dialect,
+            "audio": self.openai_second_audio,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        return (first, replace(first, **changes)) if changes else (first,)  # type: ignore[arg-type]
+
+    @field_validator("openai_realtime_url", "openai_second_url")
     @classmethod
-    def _check_realtime_url(cls, value: str) -> str:
-        return _checked_url(value, "wss", "ws")
+    def _check_realtime_url(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_url(value, "wss", "ws")
 
     @field_validator("openai_api_key")
     @classmethod
@@ -209,6 +284,21 @@ class Settings(BaseSettings):
             )
         return SecretStr(OFFLINE_KEY)
 
+    @field_validator("openai_second_key")
+    @classmethod
+    def _check_second_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        first, second = info.data.get("openai_realtime_url"), info.data.get("openai_second_url")
+        if value is not None or first is None or second is None:
+            return value
+        if urlsplit(first)[:2] == urlsplit(second)[:2]:
+            return None
+        if is_loopback(urlsplit(second).hostname):
+            return SecretStr(OFFLINE_KEY)
+        raise ValueError(
+            "is not set, and OPENAI_SECOND_URL is another host than OPENAI_REALTIME_URL, whose key it must not see; "
+            "give the key for it"
+        )
+
     @field_validator("twilio_account_sid")
     @classmethod
     def _check_account_sid(cls, value: str | None) -> str | None:
@@ -217,11 +307,6 @@ class Settings(BaseSettings):
                 "is not an account SID; copy it from the Twilio console: AC and 32 hexadecimal digits"
             )
         return value
-
-    @field_validator("twilio_api_url")
-    @classmethod
-    def _check_api_url(cls, value: str) -> str:
-        return _checked_url(value, "https", "http")
 
     @field_validator("public_url")
     @classmethod
@@ -256,7 +341,14 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("log_level", "openai_realtime_dialect", "openai_realtime_audio", mode="before")
+    @field_validator(
+        "log_level",
+        "openai_realtime_dialect",
+        "openai_realtime_audio",
+        "openai_second_dialect",
+        "openai_second_audio",
+        mode="before",
+    )
     @classmethod
     def _ignore_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value

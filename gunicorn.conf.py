@@ -1,11 +1,12 @@
 """What calls need of gunicorn, for whoever starts it without `run.py serve`: it reads this file by itself.
 
-`gunicorn -k gthread --threads 100 'web:create_app()'`, in this folder, ends its calls before it ends itself.
+`gunicorn -k gthread --threads 100 'web:create_app()'`, in this folder, hands its calls over before it ends itself.
 """
 
 keepalive = 0
 max_requests = 0
-graceful_timeout = 10
+# Longer than a worker needs with the longest DRAIN_SECONDS; it ends as soon as it can.
+graceful_timeout = 150
 control_socket_disable = True
 
 

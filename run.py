@@ -5,9 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.database import Database
 
 RUN = Path(__file__).resolve()
 
@@ -57,9 +64,9 @@ def serve(watch_parent: bool) -> None:
     The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
     OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
     """
-    from actors import Assistant, AssistantError
     from config import ConfigError, Settings
     from store.database import Database, StoreError
+    from web.preparation import Preparation, PreparationError
     from web.server import Server
 
     offline_models: list[tuple[subprocess.Popen[str], str]] = []
@@ -69,16 +76,15 @@ def serve(watch_parent: bool) -> None:
             offline_models.append(start_offline_model())
         return offline_models[0][1]
 
-    def load() -> Settings:
-        settings = Settings.load(offline_model=offline_model)
-        # Each worker does the same; here a mistake is said once, and before anything is started or reloaded.
-        Assistant.load(settings.assistant)
-        Database(settings.database_url.get_secret_value()).close()
-        return settings
+    def prepare() -> Preparation:
+        preparation = Preparation.of(Settings.load(offline_model=offline_model))
+        # Each worker opens it too; here a mistake is said once, and before anything is started or reloaded.
+        Database(preparation.settings.database_url.get_secret_value()).close()
+        return preparation
 
     try:
-        server = Server(load, lambda url: click.echo(f"Switchboard answers at {url}"))
-    except (ConfigError, AssistantError, StoreError) as error:
+        server = Server(prepare, lambda url: click.echo(f"Switchboard answers at {url}"))
+    except (ConfigError, PreparationError, StoreError) as error:
         raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
     if watch_parent:
         end_with_parent()
@@ -125,6 +131,88 @@ def model(port: int, watch_parent: bool) -> None:
     try:
         serve_until_told("127.0.0.1", port, watch_parent, click.echo)
     except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.argument("number")
+def forget(number: str) -> None:
+    """Erase what is stored of the calls from and to a phone NUMBER, such as +4930123456.
+
+    Their conversations, events and costs go from the database that DATABASE_URL names, and their recordings and
+    transcripts from this machine. A call that is going on at the moment is not stored any more from then on.
+    """
+    from actors.call_file import erase_files
+    from store.history import History
+    from store.journal import CallJournal
+
+    with open_database() as database:
+        journal = CallJournal(database)
+        try:
+            # These first: the database knows where they are.
+            erase_files(History(database).files(number))
+            erased = journal.forget(number)
+        except OSError as error:
+            raise click.ClickException(f"{error.filename}: cannot be erased: {error.strerror}") from None
+        finally:
+            journal.close()
+    click.echo(f"{erased} call{'' if erased == 1 else 's'} erased")
+
+
+@main.command()
+@click.option("--last", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
+@click.option("--number", help="Only calls from or to this one.")
+@click.option("--full", is_flag=True, help="Show whole numbers and SIDs.")
+def calls(last: int, number: str | None, full: bool) -> None:
+    """List the last calls: when, who, how long, how they ended, turns, median time to an answer, cost.
+
+    They come from the database that DATABASE_URL names.
+    """
+    from store.history import History
+    from store.history_text import call_table
+
+    with open_database() as database:
+        click.echo(call_table(History(database).latest(last, number), full))
+
+
+@main.command()
+@click.argument("call")
+@click.option("--full", is_flag=True, help="Show whole numbers.")
+def show(call: str, full: bool) -> None:
+    """Show what was said in a CALL, when, what was heard of it, and what else happened.
+
+    CALL is its SID, or the end of it as `calls` shows it.
+    """
+    from store.history import History
+    from store.history_text import call_story, call_table
+
+    with open_database() as database:
+        history = History(database)
+        found = history.find(call.removeprefix("…"))
+        if not found:
+            raise click.ClickException(f"there is no call {call}; see what `calls --full` shows")
+        if len(found) > 1:
+            raise click.ClickException(
+                f"several calls have that; give more of it:\n{call_table(found, full=True)}"
+            )
+        click.echo(call_story(found[0], history.story(found[0].call_sid), full))
+
+
+@contextmanager
+def open_database() -> "Iterator[Database]":
+    """The database of DATABASE_URL. Whatever is wrong with it ends the command, with a message."""
+    from config import ConfigError, Settings
+    from store.database import Database, StoreError
+
+    try:
+        # Only the database is needed: a server's other settings may be elsewhere.
+        default = Settings.model_fields["database_url"].default.get_secret_value()
+        database = Database(Settings.read().get("database_url", default))
+        try:
+            yield database
+        finally:
+            database.close()
+    except (ConfigError, StoreError) as error:
         raise click.ClickException(str(error)) from None
 
 

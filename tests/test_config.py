@@ -31,7 +31,6 @@ def test_a_key_alone_gives_the_defaults() -> None:
     assert settings.openai_realtime_model == "gpt-realtime-2.1"
     assert settings.openai_realtime_dialect == "openai"
     assert settings.twilio_account_sid is None
-    assert settings.twilio_api_url == "https://api.twilio.com"
     assert (settings.host, settings.port, settings.threads) == ("127.0.0.1", 8080, 100)
     assert settings.workers == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else True
     assert settings.workers >= 1
@@ -39,6 +38,9 @@ def test_a_key_alone_gives_the_defaults() -> None:
     assert settings.assistant == Path("assistant.toml")
     assert settings.database_url.get_secret_value() == "sqlite:///switchboard.db"
     assert settings.log_level == "info"
+    assert (settings.retention_days, settings.drain_seconds) == (30, 20)
+    assert (settings.max_calls_per_caller, settings.daily_budget) == (3, None)
+    assert [endpoint.name for endpoint in settings.model_endpoints] == ["gpt-realtime-2.1 at api.openai.com"]
     assert not settings.authenticated
     assert not settings.offline
     assert settings.stream_url == "ws://127.0.0.1:8080/websocket"
@@ -51,14 +53,24 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_REALTIME_MODEL": "phone",
         "OPENAI_REALTIME_DIALECT": "AZURE",
         "OPENAI_REALTIME_AUDIO": "PCM24",
+        "OPENAI_SECOND_URL": "wss://api.openai.com/v1/realtime/",
+        "OPENAI_SECOND_KEY": "sk-2",
+        "OPENAI_SECOND_MODEL": "gpt-realtime-2.1-mini",
+        "OPENAI_SECOND_DIALECT": "OpenAI",
+        "OPENAI_SECOND_AUDIO": "PCMU",
         "METRICS_TOKEN": "0123456789abcdef",
         "TWILIO_ACCOUNT_SID": SID,
         "TWILIO_AUTH_TOKEN": "12345",
-        "TWILIO_API_URL": "http://127.0.0.1:9000/",
         "PUBLIC_URL": "https://example.com/phone/",
         "STREAM_TOKEN_TTL": "2.5",
         "ASSISTANT": "assistants/front-desk.toml",
         "DATABASE_URL": "postgresql+psycopg://user:pw@db/name",
+        "RETENTION_DAYS": "7",
+        "RECORDINGS": "/var/lib/recordings",
+        "WEBHOOK_SECRET": "0123456789abcdef",
+        "MAX_CALLS_PER_CALLER": "2",
+        "DAILY_BUDGET": "12.5",
+        "DRAIN_SECONDS": "3.5",
         "HOST": "0.0.0.0",
         "PORT": "0",
         "THREADS": "7",
@@ -75,8 +87,10 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_REALTIME_URL": "wss://resource.openai.azure.com/openai/v1/realtime",
         "OPENAI_REALTIME_DIALECT": "azure",
         "OPENAI_REALTIME_AUDIO": "pcm24",
+        "OPENAI_SECOND_URL": "wss://api.openai.com/v1/realtime",
+        "OPENAI_SECOND_DIALECT": "openai",
+        "OPENAI_SECOND_AUDIO": "pcmu",
         "METRICS_TOKEN": "0123456789abcdef",
-        "TWILIO_API_URL": "http://127.0.0.1:9000",
         "PUBLIC_URL": "https://example.com/phone",
         "LOG_LEVEL": "debug",
     }
@@ -126,6 +140,38 @@ def test_a_loopback_model_needs_no_key() -> None:
     settings = Settings.load({"OPENAI_REALTIME_URL": "ws://127.0.0.1:9999/v1/realtime"}, env_file=None)
     assert settings.offline
     assert settings.openai_api_key.get_secret_value() == OFFLINE_KEY
+
+
+AZURE = "wss://resource.openai.azure.com/openai/v1/realtime"
+
+
+def test_a_second_model_is_as_the_first_where_nothing_else_is_said() -> None:
+    first, second = load(OPENAI_SECOND_MODEL="gpt-realtime-2.1-mini").model_endpoints
+    assert first.key.get_secret_value() == second.key.get_secret_value() == "sk-test"
+    assert (second.name, second.url) == ("gpt-realtime-2.1-mini at api.openai.com", first.url)
+    assert (second.dialect, second.audio) == ("openai", "pcmu")
+
+
+def test_a_second_model_elsewhere_has_a_key_of_its_own() -> None:
+    first, second = load(
+        OPENAI_SECOND_URL=AZURE,
+        OPENAI_SECOND_KEY="azure-key",
+        OPENAI_SECOND_DIALECT="azure",
+        OPENAI_SECOND_AUDIO="pcm24",
+    ).model_endpoints
+    assert (second.url, second.dialect, second.audio) == (AZURE, "azure", "pcm24")
+    assert (first.key.get_secret_value(), second.key.get_secret_value()) == ("sk-test", "azure-key")
+    assert (first.dialect, first.audio) == ("openai", "pcmu")
+
+
+def test_another_path_of_the_same_host_may_see_the_same_key() -> None:
+    _, second = load(OPENAI_SECOND_URL="wss://api.openai.com/v2/realtime").model_endpoints
+    assert second.key.get_secret_value() == "sk-test"
+
+
+def test_a_second_model_on_this_machine_needs_no_key_and_gets_none() -> None:
+    _, second = load(OPENAI_SECOND_URL="ws://127.0.0.1:9999/v1/realtime").model_endpoints
+    assert second.key.get_secret_value() == OFFLINE_KEY
 
 
 def test_every_problem_has_a_line_of_its_own() -> None:
@@ -192,7 +238,19 @@ def test_every_problem_has_a_line_of_its_own() -> None:
         ),
         ({**KEY, "OPENAI_REALTIME_URL": "ws://x.org"}, "OPENAI_REALTIME_URL is ws to another machine"),
         ({**KEY, "OPENAI_REALTIME_URL": "wss://x.org?model=y"}, "OPENAI_REALTIME_URL has a query"),
-        ({**KEY, "TWILIO_API_URL": "http://x.org"}, "TWILIO_API_URL is http to another machine"),
+        ({**KEY, "OPENAI_SECOND_URL": "ws://x.org"}, "OPENAI_SECOND_URL is ws to another machine"),
+        (
+            {**KEY, "OPENAI_SECOND_URL": AZURE},
+            "OPENAI_SECOND_KEY is not set, and OPENAI_SECOND_URL is another host",
+        ),
+        ({**KEY, "OPENAI_SECOND_DIALECT": "french"}, "OPENAI_SECOND_DIALECT is none of the values"),
+        ({**KEY, "OPENAI_SECOND_AUDIO": "mp3"}, "OPENAI_SECOND_AUDIO is none of the values"),
+        ({**KEY, "RETENTION_DAYS": "0"}, "RETENTION_DAYS is too small; the least is 1"),
+        ({**KEY, "MAX_CALLS_PER_CALLER": "0"}, "MAX_CALLS_PER_CALLER is too small; the least is 1"),
+        ({**KEY, "DAILY_BUDGET": "0"}, "DAILY_BUDGET is too small; it must be above 0"),
+        ({**KEY, "DAILY_BUDGET": "inf"}, "DAILY_BUDGET is not a number"),
+        ({**KEY, "DRAIN_SECONDS": "-1"}, "DRAIN_SECONDS is too small; the least is 0"),
+        ({**KEY, "DRAIN_SECONDS": "121"}, "DRAIN_SECONDS is too large; the most is 120"),
     ],
 )
 def test_a_broken_rule_is_the_one_problem(environ: dict[str, str], line: str) -> None:
@@ -231,10 +289,12 @@ def test_only_this_machine_is_loopback() -> None:
 def test_secrets_show_nowhere() -> None:
     secrets = {
         "OPENAI_API_KEY": "sk-hidden",
+        "OPENAI_SECOND_KEY": "hidden",
         "TWILIO_AUTH_TOKEN": "hidden",
         "DATABASE_URL": "postgresql://u:hidden@h/d",
     }
     settings = Settings.load({**secrets, "PUBLIC_URL": "https://example.com"}, env_file=None)
+    assert "hidden" not in f"{settings.model_endpoints}"
     assert "hidden" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
     # A URL that is refused may hold one too.
     assert "hidden" not in "".join(problems({**secrets, "PUBLIC_URL": "https://u:hidden@example.com"}))

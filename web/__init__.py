@@ -6,20 +6,29 @@ and SQLAlchemy come in.
 
 import logging
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from actors import Assistant
     from config import Settings
-    from store.tokens import StreamTokens
+    from web.preparation import Preparation
 
 DATABASE = "switchboard.database"
 """The open Database in `app.extensions`; a worker keeps it open until it ends."""
 
 CALLS = "switchboard.calls"
 """The Calls of this process in `app.extensions`."""
+
+JOURNAL = "switchboard.journal"
+"""The CallJournal of this process in `app.extensions`; its thread writes until the journal is closed."""
+
+OUTBOX = "switchboard.outbox"
+"""The Outbox of this process in `app.extensions`, or None; its thread sends until the outbox is closed."""
+
+SETTINGS = "switchboard.settings"
+"""The Settings in `app.extensions`."""
 
 START_FAILED = 4
 """Exit status of a worker that cannot start: gunicorn's APP_LOAD_ERROR, at which it ends and does not try again."""
@@ -33,53 +42,86 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     Settings or an assistant that cannot be used, or a database that cannot be opened, are printed to standard
     error, one line for each problem. Then SystemExit is raised, at which gunicorn ends too.
     """
-    from actors import Assistant, AssistantError
-    from actors.transcoder import TranscoderError, load_resampler
     from config import ConfigError, Settings
-    from store.database import Database, StoreError
-    from store.tokens import StreamTokens
-    from web import media, security
-    from web.calls import Calls
-    from web.metrics import Metrics, MetricsError
-    from wire.audio_format import FORMATS
+    from store.database import StoreError
+    from web.preparation import Preparation, PreparationError
 
     try:
         settings = settings or Settings.load()
         configure_logging(settings.log_level)
-        assistant = Assistant.load(settings.assistant)
-        if FORMATS[settings.openai_realtime_audio].transcoded:
-            load_resampler()
-        database = Database(settings.database_url.get_secret_value())
-    except (ConfigError, AssistantError, StoreError, TranscoderError, MetricsError) as error:
-        print(f"Switchboard cannot start:\n{error}", file=sys.stderr, flush=True)
-        raise SystemExit(START_FAILED) from None
-    tokens = StreamTokens(database, settings.stream_token_ttl)
-    metrics = Metrics()
-    calls = Calls(settings.threads)
-    app = http_app(settings, tokens, assistant)
-    media.register(app, settings, tokens, assistant, calls, metrics)
-    app.add_url_rule("/metrics", view_func=security.operator(lambda: metrics.page()), endpoint="metrics")
-    app.extensions[DATABASE] = database
-    app.extensions[CALLS] = calls
-    return app
+        return build_app(Preparation.of(settings))
+    except (ConfigError, PreparationError, StoreError) as error:
+        raise _start_failed(error) from None
 
 
-def http_app(settings: "Settings", tokens: "StreamTokens", assistant: "Assistant") -> "Flask":
-    """The part of the application that is plain HTTP: security, the webhook with its callbacks, and /health."""
+def build_app(preparation: "Preparation") -> "Flask":
+    """The application of one worker, of what was checked before.
+
+    Raises StoreError if the database cannot be opened, which may pass; and SystemExit, as `create_app` does, if the
+    metrics' folder cannot be used.
+    """
     from flask import Flask
 
-    from web import security, voice
+    from actors.call_file import erase_older
+    from store.database import Database
+    from store.journal import CallJournal
+    from store.outbox import Outbox
+    from store.tokens import StreamTokens
+    from web import security
+    from web.admission import Admission
+    from web.calls import Calls
+    from web.media import MediaStreams
+    from web.metrics import Metrics, MetricsError
+    from web.readiness import Readiness
+    from web.voice import Voice
+
+    settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
+    configure_logging(settings.log_level)
+    try:
+        metrics = Metrics()
+    except MetricsError as error:
+        raise _start_failed(error) from None
+    # Last, because it opens files.
+    database = Database(settings.database_url.get_secret_value())
+
+    def erase_older_files() -> None:
+        erase_older(settings.recordings, datetime.now(UTC) - timedelta(days=settings.retention_days))
+
+    journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
+    secret = settings.webhook_secret
+    outbox = (
+        None if assistant.webhook is None or secret is None else Outbox(database, secret.get_secret_value())
+    )
+    tokens = StreamTokens(database, settings.stream_token_ttl)
+    calls = Calls(settings.threads)
+    admission = Admission(
+        calls,
+        journal,
+        settings.max_calls_per_caller,
+        settings.daily_budget,
+        assistant.limits.max_minutes * 60,
+    )
+    readiness = Readiness(calls, database)
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)
-    voice.register(app, settings, tokens, assistant.fallback, assistant.language)
-
-    @app.get("/health")
-    @security.public
-    def health() -> dict[str, str]:
-        return {"status": "ok"}
-
+    Voice(settings, tokens, assistant, calls, journal, admission).register(app)
+    MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox).register(app)
+    for path, view in (
+        ("/health", security.public(lambda: {"status": "ok"})),
+        ("/ready", security.public(lambda: readiness.answer())),
+        ("/metrics", security.operator(lambda: metrics.page())),
+    ):
+        app.add_url_rule(path, view_func=view, endpoint=path[1:])
+    app.extensions.update(
+        {DATABASE: database, CALLS: calls, JOURNAL: journal, OUTBOX: outbox, SETTINGS: settings}
+    )
     return app
+
+
+def _start_failed(error: Exception) -> SystemExit:
+    print(f"Switchboard cannot start:\n{error}", file=sys.stderr, flush=True)
+    return SystemExit(START_FAILED)
 
 
 def configure_logging(level: str) -> None:

@@ -1,20 +1,32 @@
-"""The calls that this process holds: started, counted, and ended together when the process ends."""
+"""The calls that this process holds: started, counted, and handed over when the process ends."""
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import pykka
 from pykka import ActorRef
 
-from actors import Answer, CallActor, CallSetup, Clock, HangUp, PhoneReader, post
+from actors.call import Answer, CallActor
+from actors.clock import Clock
+from actors.member import post
+from actors.messages import Drain
+from actors.phone_reader import PhoneReader
+from actors.setup import CallSetup
 
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
 RESERVED_THREADS = 4
 """Of a server's threads, these never hold a call: where all do, nobody answers the next caller at all."""
+
+HANDOVER_SECONDS = 3.0
+"""How long calls have that are handed over at once: to stop in mid-word, and to write down where they were."""
+
+QUESTION_SECONDS = 2.0
+"""Within so long Twilio asks what to do now that a stream has ended, or asks again after a pause of a second."""
 
 
 @dataclass(slots=True)
@@ -30,13 +42,24 @@ class LiveCall:
 class Calls:
     """Starts calls and knows those that live. Any thread."""
 
-    def __init__(self, threads: int) -> None:
-        """`threads` is how many the server has: a call holds one, and some are kept free to answer webhooks with."""
+    def __init__(
+        self,
+        threads: int,
+        actor: type[CallActor] = CallActor,
+        question_seconds: float = QUESTION_SECONDS,
+    ) -> None:
+        """`threads` is how many the server has: a call holds one, and some are kept free to answer webhooks with.
+
+        `actor`: what a call is. `question_seconds`: within so long Twilio asks.
+        """
+        self._actor = actor
+        self._question_seconds = question_seconds
         self.limit = max(threads - min(RESERVED_THREADS, max(threads // 4, 1)), 1)
         self._clock = Clock()
         self._changed = threading.Condition()
         self._live: dict[str, ActorRef[Any]] = {}
         self._draining = False
+        self._question_by = time.monotonic()
 
     def start(self, setup: CallSetup) -> LiveCall | None:
         """Start a call; None when it could not be started, or this process takes no more."""
@@ -50,7 +73,7 @@ class Calls:
                 )
                 return None
             ended = threading.Event()
-            ref = CallActor.start(setup, self._clock, ended)
+            ref = self._actor.start(setup, self._clock, ended)
             self._live[ref.actor_urn] = ref
         try:
             reader = ref.ask(Answer(), timeout=ANSWER_SECONDS)
@@ -69,7 +92,8 @@ class Calls:
 
     def _forget(self, ref: ActorRef[Any]) -> None:
         with self._changed:
-            self._live.pop(ref.actor_urn, None)
+            if self._live.pop(ref.actor_urn, None) is not None:
+                self._question_by = time.monotonic() + self._question_seconds
             self._changed.notify_all()
 
     @property
@@ -78,11 +102,48 @@ class Calls:
         with self._changed:
             return len(self._live)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another one."""
+        return self.count >= self.limit
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call could be started now."""
+        return not self.draining and not self.full
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process takes no more calls, because it is about to end."""
+        with self._changed:
+            return self._draining
+
     def drain(self, seconds: float) -> int:
-        """Take no more calls, end those that live, and wait for them. Returns how many did not end in time."""
+        """Take no more calls, and wait until those that live have ended or were handed over.
+
+        They have so many seconds to end by themselves or to come to a pause; those that do not are handed over then,
+        wherever they are. Returns how many are still there when that has had its time too.
+        """
         with self._changed:
             self._draining = True
-            for ref in self._live.values():
-                post(ref, HangUp("this server is shutting down"))
-            self._changed.wait_for(lambda: not self._live, seconds)
+            self._tell(Drain())
+            if not self._changed.wait_for(lambda: not self._live, seconds):
+                self._tell(Drain(now=True))
+                self._changed.wait_for(lambda: not self._live, HANDOVER_SECONDS)
             return len(self._live)
+
+    def _tell(self, message: Drain) -> None:
+        for ref in self._live.values():
+            post(ref, message)
+
+    def expect_question(self) -> None:
+        """Twilio will ask in a moment: a stream has ended, or a caller was told to come back."""
+        with self._changed:
+            self._question_by = time.monotonic() + self._question_seconds
+
+    def await_questions(self, seconds: float) -> None:
+        """Wait until no question of Twilio's is expected any more, and no longer than that."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while (left := min(self._question_by, deadline) - time.monotonic()) > 0:
+                self._changed.wait(left)

@@ -1,34 +1,47 @@
 """`WSS /websocket`: one media stream from its upgrade to its end. Reads, checks who it is, hands it to a call."""
 
 import logging
+import time
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask
 from flask_sock import Sock
 from simple_websocket import Server
 
-from actors import Assistant, CallSetup, Meter, ModelSocket, StreamStopped, post
-from config import STREAM_PATH, Settings
+from actors.assistant import Assistant
+from actors.call_context import CallContext
+from actors.endpoints import Endpoint, Endpoints
+from actors.member import post
+from actors.messages import StreamStopped
+from actors.meter import Meter, Outcome
+from actors.model_socket import ModelSocket
+from actors.setup import CallSetup
+from actors.sound import Sounds
+from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
+from store.journal import CallJournal, StoredCall
+from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
 from web.security import upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
+from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
 from web.voice import shortened
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
+from wire.journal import CallRecord
 from wire.protocol import ProtocolError
 
 logger = logging.getLogger(__name__)
 
-TOKEN_PARAMETER = "token"
-"""The `<Parameter>` that carries the stream token."""
 START_SECONDS = 10.0
 """From the upgrade to `start`."""
 ENDED_SECONDS = 3.0
 """How long the socket's thread waits for its call to close; the call's own deadlines are shorter."""
+TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 
@@ -37,44 +50,60 @@ class RefusedStream(Exception):  # noqa: N818  # an answer to a stranger, not an
     """This stream does not get a call. The text says why."""
 
 
-def register(
-    app: Flask,
-    settings: Settings,
-    tokens: StreamTokens,
-    assistant: Assistant,
-    calls: Calls,
-    meter: Meter,
-) -> None:
-    """Add the route to the app."""
-    app.wsgi_app = own_upgraded_sockets(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    app.config["SOCK_SERVER_OPTIONS"] = SERVER_OPTIONS
-    sock = Sock(app)
+class NoRoom(Exception):  # noqa: N818  # ordinary: Twilio asks what to do now, and another worker takes the call
+    """This process takes no more calls."""
 
-    @sock.route(STREAM_PATH)  # type: ignore[untyped-decorator]
-    @upgrade
-    def media_stream(websocket: Server) -> None:
-        # The request context lives as long as the call; nothing below touches it.
-        MediaStream(PhoneSocket(websocket), settings, tokens, assistant, calls, meter).run()
+
+class MediaStreams:
+    """The route, and all that its streams have in common."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: StreamTokens,
+        assistant: Assistant,
+        calls: Calls,
+        journal: CallJournal,
+        meter: Meter,
+        sounds: Sounds,
+        outbox: Outbox | None = None,
+    ) -> None:
+        self.account_sid = settings.twilio_account_sid
+        self.tokens = tokens
+        self.assistant = assistant
+        self.calls = calls
+        self.journal = journal
+        self.meter = meter
+        self.endpoints = Endpoints([_endpoint(each) for each in settings.model_endpoints])
+        self.sounds = sounds
+        self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
+
+    def register(self, app: Flask) -> None:
+        """Add the route to the app."""
+        app.wsgi_app = own_upgraded_sockets(app.wsgi_app)  # type: ignore[method-assign, assignment]
+        app.config["SOCK_SERVER_OPTIONS"] = SERVER_OPTIONS
+        sock = Sock(app)
+
+        @sock.route(STREAM_PATH)  # type: ignore[untyped-decorator]
+        @upgrade
+        def media_stream(websocket: Server) -> None:
+            # The request context lives as long as the call; nothing below touches it.
+            MediaStream(PhoneSocket(websocket), self).run()
+
+
+def _endpoint(model: ModelEndpoint) -> Endpoint:
+    dialect = DIALECTS[model.dialect]
+    address = dialect.address(model.url, model.model)
+    headers = dialect.headers(model.key.get_secret_value())
+    return Endpoint(model.name, partial(ModelSocket, address, headers), dialect, FORMATS[model.audio])
 
 
 class MediaStream:
     """One media socket. Everything here runs in the WSGI thread that holds it."""
 
-    def __init__(
-        self,
-        socket: PhoneSocket,
-        settings: Settings,
-        tokens: StreamTokens,
-        assistant: Assistant,
-        calls: Calls,
-        meter: Meter,
-    ) -> None:
+    def __init__(self, socket: PhoneSocket, shared: MediaStreams) -> None:
         self._socket = socket
-        self._settings = settings
-        self._tokens = tokens
-        self._assistant = assistant
-        self._calls = calls
-        self._meter = meter
+        self._shared = shared
         self._call: LiveCall | None = None
         self._receive: Callable[[str | bytes], None] = self._expect_connected
         self._name = "media stream"
@@ -91,6 +120,9 @@ class MediaStream:
         except (ProtocolError, RefusedStream) as error:
             code, reason = POLICY_VIOLATION, str(error)
             logger.warning("%s: refused: %s", self._name, reason)
+        except NoRoom as full:
+            code, reason = TRY_AGAIN_LATER, str(full)
+            logger.warning("%s: sent on: %s", self._name, reason)
         except Exception:
             reason = "internal error"
             logger.exception("%s: failed", self._name)
@@ -98,7 +130,7 @@ class MediaStream:
             post(self._call.ref, StreamStopped(reason))
             if not self._call.ended.wait(ENDED_SECONDS):
                 logger.error("%s: the call did not end", self._name)
-            self._calls.forget(self._call)
+            self._shared.calls.forget(self._call)
         self._socket.close(code, reason)
 
     def _expect_connected(self, text: str | bytes) -> None:
@@ -111,43 +143,73 @@ class MediaStream:
         start = twilio.parse(text)
         if not isinstance(start, twilio.Start):
             raise ProtocolError(f"{type(start).__name__.lower()} where start is expected")
-        self._admit(start)
+        shared = self._shared
+        if not shared.calls.has_room:
+            # Before its token is spent: it is a stream that did not begin.
+            self._name = start.call_sid
+            raise NoRoom("there is no room for it here")
+        number = self._admit(start)
         self._name = start.call_sid
-        caller, called = (shortened(start.parameters.get(name, "")) for name in ("from", "to"))
-        logger.info("%s: stream started, from %s to %s", start.call_sid, caller, called)
-        self._call = self._calls.start(self._setup(start))
+        caller, called = (start.parameters.get(name, "") for name in (CALLER_PARAMETER, CALLED_PARAMETER))
+        logger.info(
+            "%s: stream %d started, from %s to %s",
+            start.call_sid,
+            number,
+            shortened(caller),
+            shortened(called),
+        )
+        stored = self._stored(start.call_sid) if number > 1 else None
+        self._call = shared.calls.start(self._setup(start, caller, called, stored))
         if self._call is None:
-            raise RefusedStream("the call could not be started")
+            raise NoRoom("the call could not be started here")
         self._socket.end_by(float("inf"))
         self._receive = self._call.reader.receive
 
-    def _admit(self, start: twilio.Start) -> None:
+    def _admit(self, start: twilio.Start) -> int:
         if (start.encoding, start.sample_rate, start.channels) != ("audio/x-mulaw", SAMPLE_RATE, 1):
             raise RefusedStream(
                 f"audio is {start.encoding} at {start.sample_rate} Hz instead of mu-law at 8000"
             )
-        account = self._settings.twilio_account_sid
+        account = self._shared.account_sid
         if account is not None and start.account_sid != account:
             raise RefusedStream("the stream's account is not TWILIO_ACCOUNT_SID")
         try:
-            self._tokens.spend(start.parameters.get(TOKEN_PARAMETER, ""), start.call_sid)
+            return self._shared.tokens.spend(start.parameters.get(TOKEN_PARAMETER, ""), start.call_sid)
         except TokenRefused as refusal:
             raise RefusedStream(str(refusal)) from None
         except StoreError as error:
             raise RefusedStream(f"its token cannot be checked: {error}") from None
 
-    def _setup(self, start: twilio.Start) -> CallSetup:
-        settings = self._settings
-        dialect = DIALECTS[settings.openai_realtime_dialect]
-        address = dialect.address(settings.openai_realtime_url, settings.openai_realtime_model)
-        headers = dialect.headers(settings.openai_api_key.get_secret_value())
+    def _stored(self, call_sid: str) -> StoredCall | None:
+        try:
+            return self._shared.journal.load(call_sid)
+        except StoreError as error:
+            logger.error("%s: goes on without what was said before: %s", call_sid, error)
+            return None
+
+    def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
+        shared, assistant = self._shared, self._shared.assistant
+        parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
         return CallSetup(
-            call_sid=start.call_sid,
-            stream_sid=start.stream_sid,
+            record=CallRecord(
+                start.call_sid, start.stream_sid, caller, called, assistant.name, assistant.version
+            ),
             media_socket=self._socket,
-            dial_model=lambda: ModelSocket(address, headers),
-            dialect=dialect,
-            session=self._assistant.session(FORMATS[settings.openai_realtime_audio]),
-            greeting=self._assistant.greeting_instructions(),
-            meter=self._meter,
+            endpoints=shared.endpoints,
+            session=assistant.session(),
+            greeting=assistant.greeting_instructions(),
+            context=CallContext(start.call_sid, caller, called, parameters),
+            history=stored.entries if stored else (),
+            broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
+            gating=assistant.gating(),
+            patience=assistant.dead_air(),
+            sounds=shared.sounds,
+            tools=assistant.callable_tools(),
+            listeners=shared.listeners,
+            limits=assistant.limits,
+            cost=stored.cost if stored else 0.0,
+            lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,
+            prices=assistant.prices,
+            meter=shared.meter,
+            journal=shared.journal,
         )

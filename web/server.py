@@ -1,6 +1,7 @@
-"""gunicorn with the settings that calls need, and workers that end their calls before they end themselves."""
+"""gunicorn with the settings that calls need, and workers that hand their calls over before they end themselves."""
 
 import logging
+import math
 import os
 import queue
 import signal
@@ -17,45 +18,87 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
 
+from actors.tool_pool import shut_down_pool
 from config import Settings
-from web import CALLS, create_app
-from web.calls import Calls
+from store.database import StoreError
+from store.journal import CallJournal
+from store.outbox import Outbox
+from web import CALLS, JOURNAL, OUTBOX, SETTINGS, build_app
+from web.calls import HANDOVER_SECONDS, Calls
 from web.metrics import MetricsDirectory
+from web.preparation import Preparation
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 5.0
-FAREWELL_SECONDS = 1.0
-"""After the last call: Twilio asks what to do when a stream has ended, and somebody has to answer."""
-GRACEFUL_SECONDS = 10
-WATCHDOG_SECONDS = 9.0
-"""Before gunicorn's master would kill the worker."""
+JOURNAL_SECONDS = 2.0
+"""What the journal gets to write its last."""
+FAREWELL_SECONDS = 10.0
+"""At most, after the last call: Twilio asks what to do when a stream has ended, maybe several times, and somebody
+has to answer."""
+EXIT_SECONDS = 2.0
+"""What is left for everything else, such as the answers that gunicorn itself waits for."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 SPREAD_SECONDS = 0.05
 """How long a worker full of calls hesitates to take a connection."""
+DRAINING_SECONDS = 0.03
+"""How long one hesitates that is about to end. The new worker beside it is idle and faster; and where there is none,
+many callers wait for this."""
+DATABASE_PAUSE_SECONDS = 1.0
+"""Before a worker that could not open the database tries again."""
+
+
+def graceful_seconds(drain_seconds: float) -> int:
+    """How long a worker may take to end: after that gunicorn's master kills it."""
+    return math.ceil(drain_seconds + HANDOVER_SECONDS + JOURNAL_SECONDS + FAREWELL_SECONDS + EXIT_SECONDS)
 
 
 class CallWorker(ThreadWorker):  # type: ignore[misc]
     """gthread, but the more calls a worker has, the longer it hesitates to accept: the others are first.
 
-    Without this the workers race for each connection, and one may fill up with calls beside an idle one.
+    Without this the workers race for each connection, and one may fill up with calls beside an idle one. And one that
+    cannot open the database waits for it, because of a worker that ends so early gunicorn ends all others.
     """
+
+    def load_wsgi(self) -> None:
+        """Make the application, as soon as the database can be opened. Runs in the worker's main thread."""
+        waiting = False
+        while self.alive and self.is_parent_alive():
+            # gunicorn's master kills a worker of which it hears nothing for half a minute.
+            self.notify()
+            try:
+                super().load_wsgi()
+            except StoreError as error:
+                if not waiting:
+                    logger.error("this worker serves as soon as it has the database: %s", error)
+                waiting = True
+                time.sleep(DATABASE_PAUSE_SECONDS)
+            else:
+                if waiting:
+                    logger.info("this worker has the database, and serves")
+                return
+        raise SystemExit
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection, if no other worker has by now. Runs in the worker's main thread."""
         calls: Calls = self.wsgi.extensions[CALLS]
-        if calls.count:
+        if calls.draining:
+            time.sleep(DRAINING_SECONDS)
+        elif calls.count:
             time.sleep(SPREAD_SECONDS * calls.count / calls.limit)
         super().accept(listener)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """The server: `run` blocks until it is told to stop. SIGHUP reads the settings again, for new workers."""
+    """The server: `run` blocks until it is told to stop. SIGHUP prepares again, for new workers."""
 
-    def __init__(self, load_settings: Callable[[], Settings], ready: Callable[[str], object]) -> None:
-        """`ready` is told where the webhook is, once it can be called. Raises what `load_settings` raises."""
-        self._load_settings = load_settings
-        self._settings = load_settings()
+    def __init__(self, prepare: Callable[[], Preparation], ready: Callable[[str], object]) -> None:
+        """`ready` is told where the webhook is, once it can be called. Raises what `prepare` raises.
+
+        `prepare` is called in gunicorn's master, at the start and at each reload: workers read nothing that could be
+        wrong by the time that they are started.
+        """
+        self._prepare = prepare
+        self._preparation = prepare()
         self._ready = ready
         self._metrics = MetricsDirectory()
         self._loaded = False
@@ -65,11 +108,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         """gunicorn's settings; called by gunicorn at the start and at each reload."""
         if self._loaded:
             try:
-                self._settings = self._load_settings()
+                self._preparation = self._prepare()
             except Exception as error:
                 logger.error("reloading with the settings as they were: %s", error)
         self._loaded = True
-        settings = self._settings
+        settings = self._preparation.settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         for name, value in {
             "bind": [f"{host}:{settings.port}"],
@@ -79,7 +122,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "keepalive": 0,
             # A worker that restarts after so many requests would cut its calls: a call is one request.
             "max_requests": 0,
-            "graceful_timeout": GRACEFUL_SECONDS,
+            "graceful_timeout": graceful_seconds(settings.drain_seconds),
             "control_socket_disable": True,
             "when_ready": self._when_ready,
             "post_worker_init": drain_on_exit,
@@ -89,25 +132,30 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """The application of one worker."""
-        return create_app(self._settings)
+        """The application of one worker. Raises StoreError."""
+        return build_app(self._preparation)
 
     def _when_ready(self, arbiter: Arbiter) -> None:
-        base_url = self._settings.base_url
-        if self._settings.port == 0 and self._settings.public_url is None:
+        settings = self._preparation.settings
+        base_url = settings.base_url
+        if settings.port == 0 and settings.public_url is None:
             host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
             base_url = f"http://{host}:{port}"
         self._ready(f"{base_url}/twiml")
 
 
 def drain_on_exit(worker: Worker) -> None:
-    """gunicorn's `post_worker_init`: on SIGTERM, SIGINT and SIGQUIT end the calls, which gunicorn knows nothing of.
+    """gunicorn's `post_worker_init`: on SIGTERM, SIGINT and SIGQUIT hand the calls over; gunicorn knows of none.
 
-    gunicorn learns of the signal only when the calls have ended and Twilio has had a moment to ask what comes next:
-    until then this worker goes on answering. The thread that does this also makes sure that a worker with a stuck
-    call does not outlive its master on its port.
+    gunicorn learns of the signal only when the calls are gone and Twilio's questions about them are answered: until
+    then this worker goes on answering. The thread that does this also makes sure that a worker with a stuck call
+    does not outlive its master on its port.
     """
-    calls: Calls = worker.wsgi.extensions[CALLS]
+    extensions = worker.wsgi.extensions
+    calls: Calls = extensions[CALLS]
+    journal: CallJournal = extensions[JOURNAL]
+    outbox: Outbox | None = extensions[OUTBOX]
+    settings: Settings = extensions[SETTINGS]
     # A handler may interrupt itself: SimpleQueue.put is made for that, Event.set would wait for its own lock. And
     # no thread is started in a handler, which under gevent dies of it.
     received: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -116,13 +164,16 @@ def drain_on_exit(worker: Worker) -> None:
 
     def drain() -> None:
         number = received.get()
-        watchdog = threading.Timer(WATCHDOG_SECONDS, os._exit, (1,))
+        watchdog = threading.Timer(graceful_seconds(settings.drain_seconds) - 1, os._exit, (1,))
         watchdog.daemon = True
         watchdog.start()
-        if calls.count:
-            if left := calls.drain(DRAIN_SECONDS):
-                logger.error("%d calls did not end", left)
-            time.sleep(FAREWELL_SECONDS)
+        if left := calls.drain(settings.drain_seconds):
+            logger.error("%d calls did not end", left)
+        journal.flush(JOURNAL_SECONDS)
+        if outbox is not None:
+            outbox.close()
+        shut_down_pool()  # a tool that spins in a process would hold up the interpreter's exit
+        calls.await_questions(FAREWELL_SECONDS)
         drained.set()
         os.kill(os.getpid(), number)
 

@@ -2,91 +2,184 @@
 
 The views run in WSGI threads. They start nothing: the call is born when its media stream arrives, maybe in another
 worker, and brings back in the stream's parameters what was put there here.
+
+    Twilio asks                       and is answered with
+    POST /twiml                       a stream; overflow; the fallback
+    POST /twiml/ended?stream=n        stream n + 1, on which the call goes on; the end; the fallback
+    POST /twiml/transferred           a goodbye if nobody answered, else the end
+    POST /twiml/recorded              thanks for the message
+
+A worker that is about to end answers the first two with a redirect to the same, so that another one takes them.
 """
 
 import logging
 import re
 
-from flask import Blueprint, Flask, Response, request
-from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[import-untyped]
+from flask import Flask, Response, request
 
-from config import WEBHOOK_PATH, Settings, stream_url_of
+from actors.assistant import Assistant
+from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
+from store.journal import CallJournal
+from store.tokens import Refusal as RefusedToken
 from store.tokens import StreamTokens, TokenRefused
-from web import security
+from web import security, twiml
+from web.admission import Admission, Refusal
+from web.calls import Calls
+from wire.journal import Then
 
 logger = logging.getLogger(__name__)
 
-ENDED_PATH = f"{WEBHOOK_PATH}/ended"
-STATUS_PATH = f"{WEBHOOK_PATH}/stream-status"
-
-FALLBACK = "Sorry, we cannot take your call at the moment. Please try again later. Goodbye."
-"""What the caller hears when no assistant can be reached."""
-
-STREAM_NAME = "switchboard"
-
-PARAMETER_LIMIT = 500
-"""Characters that name and value of a stream parameter stay under, together. Source: TwiML <Stream>."""
+NOT_RESUMED = "not_resumed"
+HUNG_UP = "hung_up"
+"""Outcomes of calls whose end nobody else could tell."""
 
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
-_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COUNT = re.compile("[0-9]{1,4}")
 _OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+_ANSWERED = frozenset({"completed", "answered"})
 
 
-def register(
-    app: Flask, settings: Settings, tokens: StreamTokens, fallback: str = FALLBACK, language: str = "en"
-) -> None:
-    """Adds the webhook and its callbacks to the app.
+class Voice:
+    """The webhook with its callbacks, as views of a Flask app."""
 
-    `fallback` is spoken when the call cannot go on, in the voice that Twilio has for `language` (ISO 639-1).
-    """
-    blueprint = Blueprint("voice", __name__)
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: StreamTokens,
+        assistant: Assistant,
+        calls: Calls,
+        journal: CallJournal,
+        admission: Admission,
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._assistant = assistant
+        self._calls = calls
+        self._journal = journal
+        self._admission = admission
 
-    @blueprint.route(WEBHOOK_PATH, methods=["GET", "POST"])
+    def register(self, app: Flask) -> None:
+        """Adds the routes to the app."""
+        app.add_url_rule(WEBHOOK_PATH, view_func=self.answer, methods=["GET", "POST"])
+        app.add_url_rule(twiml.ENDED_PATH, view_func=self.ended, methods=["POST"])
+        app.add_url_rule(twiml.TRANSFERRED_PATH, view_func=self.transferred, methods=["POST"])
+        app.add_url_rule(twiml.RECORDED_PATH, view_func=self.recorded, methods=["POST"])
+        app.add_url_rule(twiml.STATUS_PATH, view_func=self.stream_status, methods=["POST"])
+        app.add_url_rule(twiml.RECORDING_PATH, view_func=self.recording_status, methods=["POST"])
+
     @security.webhook
-    def answer() -> Response:
-        call_sid = request.values.get("CallSid", "")
+    def answer(self) -> Response:
+        """A call comes in, or comes back from the queue."""
+        call_sid = _field("CallSid")
         if not _CALL_SID.fullmatch(call_sid):
             text = (
                 "CallSid is missing, or not CA and 32 hexadecimal digits. Twilio's voice webhook asks here.\n"
             )
             return Response(text, 400, content_type="text/plain; charset=utf-8")
-        caller, called = request.values.get("From", ""), request.values.get("To", "")
+        documents = self._documents()
+        caller, called, rounds = _field("From"), _field("To"), _count(twiml.ROUNDS_FIELD)
         logger.info("call %s from %s to %s", call_sid, shortened(caller), shortened(called))
-        twiml = VoiceResponse()
+        if self._calls.draining:
+            return self._elsewhere(documents, WEBHOOK_PATH, {twiml.ROUNDS_FIELD: rounds}, call_sid)
         try:
-            token = tokens.issue(call_sid)
+            if refusal := self._admission.refusal(caller):
+                logger.warning("call %s is not taken: %s", call_sid, refusal)
+                return _xml(documents.overflow(refusal is Refusal.FULL, rounds))
+            return _xml(documents.connect(self._tokens.issue(call_sid), 1))
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", call_sid, error)
         except TokenRefused as refused:
             logger.warning("call %s gets the fallback, it has had its stream: %s", call_sid, refused)
-        else:
-            twiml.append(_connect(security.base_url(settings), token, caller, called))
-        return _spoken(twiml, fallback, language)
+        return _xml(documents.fallback())
 
-    @blueprint.route(ENDED_PATH, methods=["POST"])
     @security.webhook
-    def ended() -> Response:
-        call_sid, status = request.values.get("CallSid", ""), request.values.get("CallStatus", "")
+    def ended(self) -> Response:
+        """A stream has ended: because the call has, or because whoever held it could not hold it any longer."""
+        call_sid, status = _field("CallSid"), _field("CallStatus")
         logger.info("stream of call %s has ended, call is %s", plain(call_sid), plain(status))
-        twiml = VoiceResponse()
-        return _xml(twiml) if status in _OVER else _spoken(twiml, fallback, language)
+        documents = self._documents()
+        try:
+            stored = self._journal.load(call_sid)
+            then = Then.RESUME if stored is None else stored.then
+            if status in _OVER:
+                if stored is not None and then is Then.RESUME:
+                    self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+                return _xml(documents.nothing())
+            if then is Then.HANG_UP:
+                return _xml(documents.hang_up())
+            if then is Then.RESUME:
+                return self._resume(documents, call_sid)
+        except StoreError as error:
+            logger.error("call %s gets the fallback: %s", plain(call_sid), error)
+        return _xml(documents.nothing() if status in _OVER else documents.fallback())
 
-    @blueprint.route(STATUS_PATH, methods=["POST"])
+    def _resume(self, documents: twiml.Documents, call_sid: str) -> Response:
+        stream = _count(twiml.STREAM_FIELD)
+        if self._calls.draining:
+            return self._elsewhere(documents, twiml.ENDED_PATH, {twiml.STREAM_FIELD: stream}, call_sid)
+        try:
+            missed = self._tokens.missed(call_sid, stream)
+            token = self._tokens.issue(call_sid, after=stream)
+        except TokenRefused as refused:
+            logger.warning("call %s gets the fallback: %s", plain(call_sid), refused)
+            # Any other refusal may be a replay's, while the call goes on.
+            if refused.reason is RefusedToken.RESUMED_TOO_OFTEN:
+                self._journal.ended(call_sid, NOT_RESUMED, Then.FALLBACK)
+            return _xml(documents.fallback())
+        logger.info("call %s goes on with stream %d", call_sid, stream + 1)
+        return _xml(documents.connect(token, stream + 1, missed))
+
     @security.webhook
-    def stream_status() -> Response:
-        event, call_sid = (
-            plain(request.values.get("StreamEvent", "")),
-            plain(request.values.get("CallSid", "")),
-        )
+    def transferred(self) -> Response:
+        """A transfer is over, or nobody took it."""
+        status = _field("DialCallStatus")
+        logger.info("transfer of call %s: %s", plain(_field("CallSid")), plain(status))
+        documents = self._documents()
+        if status in _ANSWERED or _field("CallStatus") in _OVER:
+            return _xml(documents.hang_up())
+        return _xml(documents.not_transferred(of_overflow=_count(twiml.OVERFLOW_FIELD) > 0))
+
+    @security.webhook
+    def recorded(self) -> Response:
+        """The caller has left a message."""
+        documents = self._documents()
+        return _xml(documents.nothing() if _field("CallStatus") in _OVER else documents.recorded())
+
+    @security.webhook
+    def stream_status(self) -> Response:
+        """A notice about a stream."""
+        event, call_sid = plain(_field("StreamEvent")), plain(_field("CallSid"))
         if event == "stream-error":
-            reason = plain(request.values.get("StreamError", ""))
-            logger.warning("stream of call %s failed: %s", call_sid, reason)
+            logger.warning("stream of call %s failed: %s", call_sid, plain(_field("StreamError")))
         else:
             logger.info("stream of call %s: %s", call_sid, event)
         return Response(status=204)
 
-    app.register_blueprint(blueprint)
+    @security.webhook
+    def recording_status(self) -> Response:
+        """A notice about a caller's message. Where to listen to it says the SID, to whoever has the account."""
+        names = ("RecordingSid", "CallSid", "RecordingStatus", "RecordingDuration")
+        sid, call_sid, status, seconds = (plain(_field(name)) for name in names)
+        level = logging.WARNING if status == "failed" else logging.INFO
+        logger.log(level, "message %s of call %s: %s, %s s", sid, call_sid, status, seconds)
+        return Response(status=204)
+
+    def _elsewhere(
+        self, documents: twiml.Documents, path: str, fields: dict[str, int], call_sid: str
+    ) -> Response:
+        again = documents.wait(path, fields | {twiml.WAITS_FIELD: _count(twiml.WAITS_FIELD)})
+        if again is None:
+            logger.warning(
+                "call %s gets the fallback: no server takes it but this, which ends", plain(call_sid)
+            )
+            return _xml(documents.fallback())
+        self._calls.expect_question()
+        return _xml(again)
+
+    def _documents(self) -> twiml.Documents:
+        base_url = security.base_url(self._settings)
+        return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"))
 
 
 def shortened(number: str) -> str:
@@ -100,26 +193,15 @@ def plain(text: str) -> str:
     return ascii(text[:200])[1:-1]
 
 
-def _connect(base_url: str, token: str, caller: str, called: str) -> Connect:
-    connect = Connect(action=f"{base_url}{ENDED_PATH}", method="POST")
-    stream = connect.stream(
-        url=stream_url_of(base_url),
-        name=STREAM_NAME,
-        status_callback=f"{base_url}{STATUS_PATH}",
-        status_callback_method="POST",
-    )
-    for name, value in (("token", token), ("from", caller), ("to", called)):
-        stream.parameter(name=name, value=_NOT_IN_XML.sub("", value)[: PARAMETER_LIMIT - 1 - len(name)])
-    return connect
+def _field(name: str) -> str:
+    return request.values.get(name, "")
 
 
-def _spoken(twiml: VoiceResponse, sentence: str, language: str) -> Response:
-    # English is what Twilio speaks unasked.
-    twiml.say(sentence, language=None if language == "en" else language)
-    # Said outright: a document that waits, instead of ending, leaves the caller on a silent line.
-    twiml.hangup()
-    return _xml(twiml)
+def _count(name: str) -> int:
+    """A number that we ourselves put into the URL's query; 0 if it is not there."""
+    text = request.args.get(name, "")
+    return int(text) if _COUNT.fullmatch(text) else 0
 
 
-def _xml(twiml: VoiceResponse) -> Response:
-    return Response(str(twiml), content_type="text/xml; charset=utf-8")
+def _xml(document: str) -> Response:
+    return Response(document, content_type="text/xml; charset=utf-8")

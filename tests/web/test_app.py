@@ -4,10 +4,12 @@ import http.client
 import json
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
+from actors.call_file import DAY, erase_older
 from config import STREAM_PATH, Settings
 from store.database import Database
+from store.journal import CallJournal
 from tests.conftest import ExpectedLogs
-from web import CALLS, DATABASE, START_FAILED, configure_logging, create_app
+from web import CALLS, DATABASE, JOURNAL, START_FAILED, configure_logging, create_app
+from web.calls import Calls
 
 ROOT = Path(__file__).parents[2]
 ASSISTANT = 'instructions = "Be brief."\nfallback = "Nobody is here."\nlanguage = "de"\n'
@@ -39,6 +44,8 @@ def app(settings: Settings, logs: ExpectedLogs) -> Iterator[Flask]:
     logs.expect("signatures are not checked")
     made = create_app(settings)
     yield made
+    journal: CallJournal = made.extensions[JOURNAL]
+    journal.close()
     database: Database = made.extensions[DATABASE]
     database.close()
 
@@ -48,9 +55,24 @@ def test_health_is_public_in_every_mode(app: Flask) -> None:
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
 
+def test_readiness_is_public_in_every_mode(app: Flask) -> None:
+    answer = app.test_client().get("/ready", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert (answer.status_code, answer.json) == (200, {"status": "ready", "calls": 0, "limit": 96})
+
+
+def test_who_drains_is_alive_and_not_ready(app: Flask) -> None:
+    calls: Calls = app.extensions[CALLS]
+    assert calls.drain(0) == 0
+    assert app.test_client().get("/health").status_code == 200
+    assert app.test_client().get("/ready").status_code == 503
+
+
 def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs: ExpectedLogs) -> None:
     rules = {rule.rule: rule for rule in app.url_map.iter_rules()}
-    assert {"/twiml", "/twiml/ended", "/twiml/stream-status", "/health", STREAM_PATH} <= set(rules)
+    assert set(rules) == {
+        "/twiml", "/twiml/ended", "/twiml/transferred", "/twiml/recorded", "/twiml/stream-status",
+        "/twiml/recording-status", "/health", "/ready", "/metrics", STREAM_PATH,
+    }  # fmt: skip
     assert rules[STREAM_PATH].websocket
     # Every refusal would say so: from this machine, whatever has a policy is let in or answers for itself.
     client = app.test_client()
@@ -69,8 +91,28 @@ def test_the_assistant_is_whose_fallback_is_spoken(app: Flask) -> None:
     assert '<Say language="de">Nobody is here.</Say>' in answer.text
 
 
-def test_the_calls_of_the_process_can_be_found(app: Flask) -> None:
-    assert app.extensions[CALLS].drain(0) == 0
+def test_files_that_are_too_old_are_erased_when_a_worker_starts(
+    settings: Settings, tmp_path: Path, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect("signatures are not checked")
+    now, done = datetime.now(UTC), queue.Queue[Path]()
+    days = [(now - timedelta(days=age)).strftime(DAY) for age in (settings.retention_days + 2, 2)]
+    for day in days:
+        (tmp_path / "kept" / day).mkdir(parents=True)
+        (tmp_path / "kept" / day / "101530-CA1.wav").write_bytes(b"")
+
+    def erase(folder: Path, than: datetime) -> None:
+        erase_older(folder, than)
+        done.put(folder)
+
+    monkeypatch.setattr("actors.call_file.erase_older", erase)
+    made = create_app(Settings(**{**dict(settings), "recordings": tmp_path / "kept"}))
+    try:
+        assert done.get(timeout=5) == tmp_path / "kept"
+    finally:
+        made.extensions[JOURNAL].close()
+        made.extensions[DATABASE].close()
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == days[1:]
 
 
 def test_a_refused_upgrade_is_answered_with_403(app: Flask, logs: ExpectedLogs) -> None:
@@ -138,15 +180,32 @@ def test_gunicorn_says_what_is_wrong_and_ends(tmp_path: Path) -> None:
             "database sqlite:////nowhere/calls.db: unable to open",
         ),
         ({"assistant": Path("/nowhere.toml")}, "/nowhere.toml: cannot be read"),
+        (
+            {"daily_budget": 5.0},
+            "{tmp_path}/assistant.toml: DAILY_BUDGET needs [prices]; add them, or unset it",
+        ),
+        ({"assistant": "hooked.toml"}, "{tmp_path}/hooked.toml: [webhook] needs WEBHOOK_SECRET"),
+        ({"assistant": "deaf.toml"}, "{tmp_path}/hm.wav: is not a WAV file"),
     ],
 )
 def test_what_is_missing_is_said_before_the_end(
-    settings: Settings, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, Any],
+    message: str,
 ) -> None:
+    (tmp_path / "hm.wav").write_bytes(b"hm")
+    (tmp_path / "deaf.toml").write_text(ASSISTANT + '[dead_air]\nfiller = "hm.wav"\n')
+    (tmp_path / "hooked.toml").write_text(ASSISTANT + '[webhook]\nurl = "https://crm.example.com/"\n')
+    if change.get("assistant") in ("deaf.toml", "hooked.toml"):
+        change = {"assistant": tmp_path / change["assistant"]}
     with pytest.raises(SystemExit) as ended:
         create_app(Settings(**{**dict(settings), **change}))
     assert ended.value.code == START_FAILED
-    assert capsys.readouterr().err.startswith(f"Switchboard cannot start:\n{message}")
+    assert capsys.readouterr().err.startswith(
+        f"Switchboard cannot start:\n{message.format(tmp_path=tmp_path)}"
+    )
 
 
 def test_importing_web_loads_nothing_else() -> None:

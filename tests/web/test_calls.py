@@ -1,52 +1,35 @@
-"""The calls of one process: limited, counted, ended together."""
+"""The calls of one process: limited, counted, handed over together."""
 
+import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from actors import CallSetup, HangUp, post
-from tests.actors.test_call import SESSION
+from actors.messages import Drain
 from tests.conftest import ExpectedLogs
-from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, FakeModelSocket
-from web.calls import Calls, LiveCall
-from wire.dialect import OPENAI
+from tests.probe import PATIENCE_SECONDS
+from tests.web.conftest import IdleCall, Line, setup
+from web.calls import Calls
+
+told: "queue.SimpleQueue[Drain]" = queue.SimpleQueue()
 
 
-def setup(number: int) -> CallSetup:
-    return CallSetup(
-        call_sid=f"CA{number}",
-        stream_sid=f"MZ{number}",
-        media_socket=FakeMediaSocket(),
-        dial_model=FakeModelSocket,
-        dialect=OPENAI,
-        session=SESSION,
-        greeting=None,
-    )
+class TalkativeCall(IdleCall):
+    """Comes to no pause: is handed over only at once."""
+
+    def drain(self, message: Drain) -> None:
+        told.put(message)
+        if message.now:
+            self.stop()
 
 
 @pytest.fixture
 def calls() -> Iterator[Calls]:
-    calls = Calls(threads=8)
+    calls = Calls(threads=8, actor=IdleCall)
     yield calls
     calls.drain(PATIENCE_SECONDS)
-
-
-def forget_when_ended(calls: Calls, call: LiveCall) -> None:
-    """What the thread that reads the media socket does."""
-
-    def wait() -> None:
-        call.ended.wait(PATIENCE_SECONDS)
-        calls.forget(call)
-
-    threading.Thread(target=wait, name=f"route of {call.ref}", daemon=True).start()
-
-
-def started(calls: Calls, number: int) -> LiveCall:
-    call = calls.start(setup(number))
-    assert call is not None
-    forget_when_ended(calls, call)
-    return call
 
 
 @pytest.mark.parametrize(("threads", "limit"), [(1, 1), (2, 1), (4, 3), (8, 6), (16, 12), (100, 96)])
@@ -56,16 +39,75 @@ def test_some_threads_are_kept_free_for_webhooks(threads: int, limit: int) -> No
 
 def test_a_call_beyond_the_limit_is_refused_until_one_ends(calls: Calls, logs: ExpectedLogs) -> None:
     logs.expect("CA6: refused, this process has 6 calls; raise THREADS")
-    live = [started(calls, number) for number in range(6)]
-    assert calls.start(setup(6)) is None
-    post(live[0].ref, HangUp("done"))
-    assert live[0].ended.wait(PATIENCE_SECONDS)
-    calls.forget(live[0])
-    started(calls, 7)
+    lines = [Line(calls, f"CA{number}") for number in range(6)]
+    assert calls.full
+    assert calls.start(setup("CA6")) is None
+    lines[0].hang_up()
+    assert not calls.full
+    Line(calls, "CA7")
 
 
-def test_a_drain_ends_every_call_and_takes_no_more(calls: Calls) -> None:
-    live = [started(calls, number) for number in range(3)]
+def test_a_drain_hands_every_call_over_and_takes_no_more(calls: Calls) -> None:
+    lines = [Line(calls, f"CA{number}") for number in range(3)]
+    assert not calls.draining
     assert calls.drain(PATIENCE_SECONDS) == 0
-    assert all(call.ended.is_set() for call in live)
-    assert calls.start(setup(9)) is None
+    assert calls.draining
+    assert all(line.call.ended.is_set() for line in lines)
+    assert calls.start(setup("CA9")) is None
+
+
+def test_a_call_that_comes_to_no_pause_is_handed_over_when_the_time_is_up() -> None:
+    calls = Calls(threads=8, actor=TalkativeCall)
+    Line(calls, "CA1")
+    assert calls.drain(0.05) == 0
+    assert [told.get_nowait(), told.get_nowait()] == [Drain(), Drain(now=True)]
+
+
+def test_a_call_that_ends_by_itself_is_waited_for() -> None:
+    calls = Calls(threads=8, actor=TalkativeCall)
+    line = Line(calls, "CA1")
+    left: list[int] = []
+    draining = threading.Thread(target=lambda: left.append(calls.drain(PATIENCE_SECONDS)))
+    draining.start()
+    assert told.get(timeout=PATIENCE_SECONDS) == Drain()
+    line.hang_up()
+    draining.join(PATIENCE_SECONDS)
+    assert left == [0]
+    assert told.empty()
+
+
+# Twilio's questions
+
+
+@pytest.fixture
+def asked() -> Calls:
+    """Twilio asks within 0.2 s."""
+    return Calls(threads=8, actor=IdleCall, question_seconds=0.2)
+
+
+def seconds_of_farewell(calls: Calls, limit: float = PATIENCE_SECONDS) -> float:
+    began = time.monotonic()
+    calls.await_questions(limit)
+    return time.monotonic() - began
+
+
+def test_who_had_no_call_does_not_wait_for_questions(asked: Calls) -> None:
+    assert seconds_of_farewell(asked) < 0.1
+
+
+def test_after_a_stream_twilio_asks_and_is_waited_for(asked: Calls) -> None:
+    Line(asked, "CA1").hang_up()
+    assert 0.15 < seconds_of_farewell(asked) < 1.0
+
+
+def test_every_caller_who_was_sent_away_may_come_back_once_more(asked: Calls) -> None:
+    asked.expect_question()
+    late = threading.Timer(0.1, asked.expect_question)
+    late.start()
+    assert 0.25 < seconds_of_farewell(asked) < 1.0
+    late.join()
+
+
+def test_the_farewell_has_an_end(calls: Calls) -> None:
+    calls.expect_question()
+    assert seconds_of_farewell(calls, 0.1) < 0.5

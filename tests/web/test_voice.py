@@ -11,11 +11,18 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors.assistant import Assistant
 from config import Settings
 from store.database import Database
-from store.tokens import Refusal, StreamTokens, TokenRefused
+from store.journal import CallJournal
+from store.tokens import RESUMES_AT_ONCE, Refusal, StreamTokens, TokenRefused
 from tests.conftest import ExpectedLogs
-from web import security, voice
+from tests.web.conftest import IdleCall, Line
+from web import security, twiml
+from web.admission import Admission
+from web.calls import Calls
+from web.voice import NOT_RESUMED, Voice, shortened
+from wire.journal import CallRecord, Then
 from wire.signature import SIGNATURE_HEADER, sign
 
 AUTH_TOKEN = "12345"
@@ -34,21 +41,57 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def tokens(database: Database) -> StreamTokens:
-    return StreamTokens(database, 60)
-
-
-def app_with(tokens: StreamTokens, language: str = "en") -> Flask:
-    settings = Settings(openai_api_key="sk-test", twilio_auth_token=AUTH_TOKEN, public_url=PUBLIC)
-    app = Flask("voice", static_folder=None)
-    security.register(app, settings)
-    voice.register(app, settings, tokens, SENTENCE, language)
-    return app
+def journal(database: Database) -> Iterator[CallJournal]:
+    made = CallJournal(database)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def client(tokens: StreamTokens) -> FlaskClient:
-    return app_with(tokens).test_client()
+def calls() -> Iterator[Calls]:
+    made = Calls(threads=2, actor=IdleCall)
+    yield made
+    made.drain(5)
+
+
+class Server:
+    """An app with the voice routes, and what stands behind them."""
+
+    def __init__(
+        self,
+        database: Database,
+        journal: CallJournal,
+        calls: Calls,
+        signed: bool = True,
+        **tables: object,
+    ) -> None:
+        assistant = Assistant.model_validate(
+            {"instructions": "Be brief.", "fallback": SENTENCE, "overflow": {"goodbye": ""}, **tables}
+        )
+        settings = Settings(openai_api_key="sk-test")
+        if signed:
+            settings = Settings(openai_api_key="sk-test", twilio_auth_token=AUTH_TOKEN, public_url=PUBLIC)
+        self.tokens = StreamTokens(database, 60)
+        admission = Admission(calls, journal, 2, None, 1800)
+        app = Flask("voice", static_folder=None)
+        security.register(app, settings)
+        Voice(settings, self.tokens, assistant, calls, journal, admission).register(app)
+        self.client = app.test_client()
+
+
+@pytest.fixture
+def server(database: Database, journal: CallJournal, calls: Calls) -> Server:
+    return Server(database, journal, calls)
+
+
+@pytest.fixture
+def tokens(server: Server) -> StreamTokens:
+    return server.tokens
+
+
+@pytest.fixture
+def client(server: Server) -> FlaskClient:
+    return server.client
 
 
 def twilio(client: FlaskClient, path: str, **fields: str) -> tuple[int, str]:
@@ -76,7 +119,7 @@ def test_a_call_is_connected_and_has_a_way_out(client: FlaskClient, tokens: Stre
     assert status == 200
     assert text == (
         '<?xml version="1.0" encoding="UTF-8"?><Response>'
-        f'<Connect action="{PUBLIC}/twiml/ended" method="POST">'
+        f'<Connect action="{PUBLIC}/twiml/ended?stream=1" method="POST">'
         '<Stream name="switchboard" '
         f'statusCallback="{PUBLIC}/twiml/stream-status" statusCallbackMethod="POST" '
         'url="wss://voice.example.com/phone/websocket">'
@@ -109,26 +152,23 @@ def test_a_get_webhook_is_answered_alike(client: FlaskClient) -> None:
     assert {**parameters(answer.text), "token": ""} == {"token": "", "from": CALLER, "to": ""}
 
 
-def test_the_fallback_is_spoken_in_its_language(tokens: StreamTokens) -> None:
-    _, text = twilio(app_with(tokens, "de").test_client(), "/twiml")
-    assert '<Say language="de">' in text
-
-
 def test_in_development_the_stream_is_on_the_host_that_was_asked(
-    tokens: StreamTokens, logs: ExpectedLogs
+    database: Database, journal: CallJournal, calls: Calls, logs: ExpectedLogs
 ) -> None:
     logs.expect("signatures are not checked")
-    app = Flask("voice", static_folder=None)
-    settings = Settings(openai_api_key="sk-test")
-    security.register(app, settings)
-    voice.register(app, settings, tokens)
-    answer = app.test_client().post("/twiml", data=FIELDS, base_url="http://127.0.0.1:4711")
+    client = Server(database, journal, calls, signed=False).client
+    answer = client.post("/twiml", data=FIELDS, base_url="http://127.0.0.1:4711")
     assert 'url="ws://127.0.0.1:4711/websocket"' in answer.text
-    assert 'action="http://127.0.0.1:4711/twiml/ended"' in answer.text
-    assert voice.FALLBACK in answer.text
+    assert 'action="http://127.0.0.1:4711/twiml/ended?stream=1"' in answer.text
 
 
-@pytest.mark.parametrize("path", ["/twiml", "/twiml/ended", "/twiml/stream-status"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/twiml", "/twiml/ended", "/twiml/ended?stream=1", "/twiml/transferred", "/twiml/recorded",
+        "/twiml/stream-status", "/twiml/recording-status",
+    ],
+)  # fmt: skip
 def test_every_route_wants_a_signature(client: FlaskClient, logs: ExpectedLogs, path: str) -> None:
     logs.expect("refused POST")
     assert client.post(path, data=FIELDS).status_code == 403
@@ -147,7 +187,7 @@ def test_a_long_number_is_clipped_and_stays_xml(client: FlaskClient) -> None:
     found = parameters(text)
     assert found["from"] == name[: 499 - len("from")]
     assert found["to"] == "client:ab"
-    assert all(len(key) + len(value) < voice.PARAMETER_LIMIT for key, value in found.items())
+    assert all(len(key) + len(value) < twiml.PARAMETER_LIMIT for key, value in found.items())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # tokens may be issued again
@@ -158,29 +198,314 @@ def test_any_number_makes_a_document_that_parses(client: FlaskClient, caller: st
     assert verbs(text) == ["Connect", "Say", "Hangup"]
 
 
-def test_without_a_database_the_caller_hears_the_fallback(tmp_path: Path, logs: ExpectedLogs) -> None:
+def test_without_a_database_the_caller_hears_the_fallback(
+    server: Server, database: Database, logs: ExpectedLogs
+) -> None:
     logs.expect(f"call {CALL} gets the fallback: database .*no such table")
-    database = Database(f"sqlite:///{tmp_path}/calls.db")
     with database.begin() as connection:
         connection.exec_driver_sql("DROP TABLE stream_tokens")
-    status, text = twilio(app_with(StreamTokens(database, 60)).test_client(), "/twiml")
-    database.close()
+    status, text = twilio(server.client, "/twiml")
     assert (status, verbs(text)) == (200, ["Say", "Hangup"])
 
 
-@pytest.mark.parametrize("status", ["in-progress", "ringing", "", "absent", "something-new"])
-def test_when_the_stream_ends_a_caller_who_is_there_hears_the_fallback(
-    client: FlaskClient, status: str
+# Overflow
+
+
+def test_who_calls_a_full_server_is_told_at_once(
+    client: FlaskClient, calls: Calls, logs: ExpectedLogs
 ) -> None:
-    code, text = twilio(client, "/twiml/ended", CallStatus=status)
-    assert (code, verbs(text)) == (200, ["Say", "Hangup"])
+    logs.expect(f"call {CALL} is not taken: this process takes no more calls; raise THREADS or WORKERS")
+    with Line(calls, "CA1"):
+        _, text = twilio(client, "/twiml")
+    assert verbs(text) == ["Say", "Hangup"]
+    assert "all our lines are busy" in text
+    assert verbs(twilio(client, "/twiml")[1])[0] == "Connect"
+
+
+def test_who_waits_in_the_queue_comes_back_and_is_taken(
+    database: Database, journal: CallJournal, calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("is not taken")
+    client = Server(database, journal, calls, overflow={"queue_seconds": 20, "queue_rounds": 2}).client
+    with Line(calls, "CA1"):
+        _, first = twilio(client, "/twiml")
+        _, second = twilio(client, "/twiml?rounds=1")
+        _, last = twilio(client, "/twiml?rounds=2")
+    assert verbs(first) == verbs(second) == ["Say", "Pause", "Redirect"]
+    assert (f"{PUBLIC}/twiml?rounds=1" in first, f"{PUBLIC}/twiml?rounds=2" in second) == (True, True)
+    assert verbs(last) == ["Say", "Say", "Hangup"]
+    assert verbs(twilio(client, "/twiml?rounds=1")[1])[0] == "Connect"
+
+
+def test_who_has_too_many_calls_is_not_queued(
+    database: Database, journal: CallJournal, calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("is not taken: its caller has MAX_CALLS_PER_CALLER calls already")
+    client = Server(database, journal, calls, overflow={"queue_seconds": 20}).client
+    for number in range(2):
+        began(journal, f"CA{number}")
+    assert "Redirect" not in verbs(twilio(client, "/twiml")[1])
+    assert verbs(twilio(client, "/twiml", From="+14158675311")[1])[0] == "Connect"
+
+
+# After a stream
+
+
+def began(journal: CallJournal, call_sid: str = CALL) -> None:
+    journal.began(CallRecord(call_sid, "MZ1", CALLER, CALLED, "Desk", "1"))
+    assert journal.flush(5)
+
+
+def ended(journal: CallJournal, then: Then) -> None:
+    journal.ended(CALL, "ended", then)
+    assert journal.flush(5)
+
+
+def ask(client: FlaskClient, stream: int = 1, status: str = "in-progress") -> str:
+    code, text = twilio(client, f"/twiml/ended?stream={stream}", CallStatus=status)
+    assert code == 200
+    return text
+
+
+def stream(server: Server, text: str) -> int:
+    """Does what Twilio does with a document that has a stream; returns the stream's number."""
+    return server.tokens.spend(parameters(text)["token"], CALL)
+
+
+@pytest.mark.parametrize("told", [None, Then.RESUME])
+def test_a_call_that_has_lost_its_stream_gets_another_one(
+    server: Server, journal: CallJournal, told: Then | None
+) -> None:
+    """After a `kill -9` nobody has told how it ended; after a hand-over somebody has."""
+    assert stream(server, twilio(server.client, "/twiml")[1]) == 1
+    began(journal)
+    if told:
+        ended(journal, told)
+    text = ask(server.client)
+    assert verbs(text) == ["Connect", "Say", "Hangup"]
+    assert f'action="{PUBLIC}/twiml/ended?stream=2"' in text
+    given = parameters(text)
+    assert (given["resumed"], given["from"], given["to"]) == ("1", CALLER, CALLED)
+    assert stream(server, text) == 2
+
+
+@pytest.mark.parametrize("status", ["in-progress", "ringing", "", "absent", "something-new"])
+def test_a_call_is_not_over_before_twilio_says_so(server: Server, status: str) -> None:
+    stream(server, twilio(server.client, "/twiml")[1])
+    assert verbs(ask(server.client, status=status))[0] == "Connect"
+
+
+def test_a_stream_that_no_worker_had_room_for_is_followed_by_another_try(server: Server) -> None:
+    """The call never began, so no journal knows it."""
+    twilio(server.client, "/twiml")
+    assert stream(server, ask(server.client)) == 2
+
+
+def test_a_call_that_nobody_has_room_for_tries_less_and_less_often_and_gives_up(
+    server: Server, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"call {CALL} gets the fallback: stream token refused: resumed too often")
+    twilio(server.client, "/twiml")
+    found = []
+    while "Connect" in verbs(text := ask(server.client, len(found) + 1)):
+        found.append(verbs(text)[0])
+    assert found == ["Connect"] * 8 + ["Pause"] * 5
+    assert verbs(text) == ["Say", "Hangup"]
+
+
+def test_a_call_that_we_ended_is_hung_up(server: Server, journal: CallJournal) -> None:
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    ended(journal, Then.HANG_UP)
+    assert verbs(ask(server.client)) == ["Hangup"]
+
+
+def test_a_call_that_broke_gets_the_fallback(server: Server, journal: CallJournal) -> None:
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    ended(journal, Then.FALLBACK)
+    text = ask(server.client)
+    assert verbs(text) == ["Say", "Hangup"]
     assert "Sorry — nobody is here." in text
 
 
-@pytest.mark.parametrize("status", ["completed", "busy", "failed", "no-answer", "canceled"])
+def test_the_stream_of_an_unknown_call_is_followed_by_the_fallback(
+    client: FlaskClient, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"call {CALL} gets the fallback: stream token refused: unknown")
+    assert verbs(ask(client)) == ["Say", "Hangup"]
+
+
+def test_a_captured_question_opens_no_second_stream_and_harms_no_call(
+    server: Server, journal: CallJournal, logs: ExpectedLogs
+) -> None:
+    """The call goes on with its second stream while somebody repeats what Twilio asked after the first."""
+    logs.expect(f"call {CALL} gets the fallback: stream token refused: replayed")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    stream(server, ask(server.client))
+    began(journal)
+    assert verbs(ask(server.client, 1)) == ["Say", "Hangup"]
+    stored = journal.load(CALL)
+    assert stored is not None
+    assert stored.then is Then.RESUME
+    assert stream(server, ask(server.client, 2)) == 3
+
+
+def test_a_call_that_breaks_again_and_again_ends_with_the_fallback(
+    server: Server, journal: CallJournal, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"call {CALL} gets the fallback: stream token refused: resumed too often")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    for number in range(1, RESUMES_AT_ONCE + 1):
+        assert stream(server, ask(server.client, number)) == number + 1
+    for _ in range(2):
+        assert verbs(ask(server.client, RESUMES_AT_ONCE + 1)) == ["Say", "Hangup"]
+    stored = journal.load(CALL)
+    assert stored is not None
+    assert (stored.outcome, stored.then) == (NOT_RESUMED, Then.FALLBACK)
+
+
+@pytest.mark.parametrize("table", ["calls", "stream_tokens"])
+def test_without_a_database_a_call_ends_with_the_fallback(
+    server: Server, database: Database, logs: ExpectedLogs, table: str
+) -> None:
+    logs.expect(f"call {CALL} gets the fallback: database .*no such table")
+    twilio(server.client, "/twiml")
+    with database.begin() as connection:
+        connection.exec_driver_sql(f"DROP TABLE {table}")
+    assert verbs(ask(server.client)) == ["Say", "Hangup"]
+
+
+OVER = ["completed", "busy", "failed", "no-answer", "canceled"]
+
+
+@pytest.mark.parametrize("status", OVER)
 def test_when_the_call_is_over_nothing_is_said(client: FlaskClient, status: str) -> None:
-    code, text = twilio(client, "/twiml/ended", CallStatus=status)
-    assert (code, verbs(text)) == (200, [])
+    assert verbs(ask(client, status=status)) == []
+
+
+def test_a_call_that_was_over_when_its_worker_died_has_an_end(server: Server, journal: CallJournal) -> None:
+    """Else it would count as one that goes on."""
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    assert verbs(ask(server.client, status="completed")) == []
+    stored = journal.load(CALL)
+    assert stored is not None
+    assert (stored.outcome, stored.then) == ("hung_up", Then.HANG_UP)
+
+
+def test_a_call_that_is_over_keeps_the_outcome_that_was_told(server: Server, journal: CallJournal) -> None:
+    began(journal)
+    ended(journal, Then.FALLBACK)
+    ask(server.client, status="completed")
+    stored = journal.load(CALL)
+    assert stored is not None
+    assert (stored.outcome, stored.then) == ("ended", Then.FALLBACK)
+
+
+# A server that is about to end
+
+
+def test_a_server_that_ends_sends_new_callers_elsewhere(
+    client: FlaskClient, calls: Calls, tokens: StreamTokens, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"call {CALL} gets the fallback: no server takes it but this, which ends")
+    calls.drain(0)
+    path, seen = "/twiml", []
+    while "Redirect" in verbs(text := twilio(client, path)[1]):
+        path = (ElementTree.fromstring(text).findtext("Redirect") or "").removeprefix(PUBLIC)
+        seen.append(path)
+    assert seen[:2] == ["/twiml?rounds=0&waits=1", "/twiml?rounds=0&waits=2"]
+    assert len(seen) == len(twiml.WAIT_SECONDS)
+    assert verbs(text) == ["Say", "Hangup"]
+
+
+def test_a_caller_who_was_sent_elsewhere_is_taken_there(server: Server, journal: CallJournal) -> None:
+    assert stream(server, twilio(server.client, "/twiml?rounds=0&waits=3")[1]) == 1
+    began(journal)
+    assert stream(server, twilio(server.client, "/twiml/ended?stream=1&waits=2")[1]) == 2
+
+
+def test_a_server_that_ends_lets_others_go_on_with_its_calls(
+    server: Server, journal: CallJournal, calls: Calls
+) -> None:
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    ended(journal, Then.RESUME)
+    calls.drain(0)
+    text = ask(server.client)
+    assert verbs(text) == ["Redirect"]
+    assert ElementTree.fromstring(text).findtext("Redirect") == f"{PUBLIC}/twiml/ended?stream=1&waits=1"
+
+
+@pytest.mark.parametrize(("then", "found"), [(Then.HANG_UP, ["Hangup"]), (Then.FALLBACK, ["Say", "Hangup"])])
+def test_a_server_that_ends_still_answers_what_needs_no_other(
+    client: FlaskClient, journal: CallJournal, calls: Calls, then: Then, found: list[str]
+) -> None:
+    began(journal)
+    ended(journal, then)
+    calls.drain(0)
+    assert verbs(ask(client)) == found
+
+
+# Transfers and voicemail
+
+
+@pytest.mark.parametrize("status", ["busy", "no-answer", "failed", "canceled", ""])
+def test_who_was_not_transferred_hears_the_goodbye(
+    database: Database, journal: CallJournal, calls: Calls, status: str
+) -> None:
+    tables = {"fallback": {"goodbye": "Nobody there."}, "overflow": {"goodbye": "Busy as well."}}
+    client = Server(database, journal, calls, **tables).client
+    _, text = twilio(client, "/twiml/transferred", DialCallStatus=status, CallStatus="in-progress")
+    assert verbs(text) == ["Say", "Hangup"]
+    assert "Nobody there." in text
+    _, text = twilio(client, "/twiml/transferred?overflow=1", DialCallStatus=status, CallStatus="in-progress")
+    assert "Busy as well." in text
+
+
+@pytest.mark.parametrize(
+    ("status", "call_status"),
+    [("completed", "in-progress"), ("answered", "in-progress"), ("no-answer", "completed")],
+)
+def test_after_a_transfer_there_is_nothing_to_say(client: FlaskClient, status: str, call_status: str) -> None:
+    _, text = twilio(client, "/twiml/transferred", DialCallStatus=status, CallStatus=call_status)
+    assert verbs(text) == ["Hangup"]
+
+
+def test_who_left_a_message_is_thanked(client: FlaskClient) -> None:
+    assert verbs(twilio(client, "/twiml/recorded", CallStatus="in-progress")[1]) == ["Say", "Hangup"]
+    assert verbs(twilio(client, "/twiml/recorded", CallStatus="completed")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [("completed", "INFO"), ("in-progress", "INFO"), ("failed", "WARNING"), ("x\ny", "INFO")],
+)
+def test_what_became_of_a_message_is_logged_without_its_address(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, logs: ExpectedLogs, status: str, level: str
+) -> None:
+    logs.allow("message RE1 of call")
+    with caplog.at_level(logging.INFO, logger="web.voice"):
+        answer = twilio(
+            client,
+            "/twiml/recording-status",
+            RecordingSid="RE1",
+            RecordingStatus=status,
+            RecordingDuration="7",
+            RecordingUrl="https://api.twilio.com/secret",
+        )
+    assert answer == (204, "")
+    assert [(record.levelname, len(record.getMessage().splitlines())) for record in caplog.records] == [
+        (level, 1)
+    ]
+    assert f"message RE1 of call {CALL}" in caplog.text
+    assert "secret" not in caplog.text
+
+
+# The log
 
 
 def test_a_failed_stream_is_a_warning(client: FlaskClient, logs: ExpectedLogs) -> None:
@@ -219,4 +544,4 @@ def test_the_log_has_no_number_and_no_token(client: FlaskClient, caplog: pytest.
     [(CALLER, "…10"), ("sip:+4930123456@example.com", "…56"), ("anonymous", "…"), ("", "…"), ("911", "…")],
 )
 def test_a_number_is_shortened_for_the_log(number: str, shown: str) -> None:
-    assert voice.shortened(number) == shown
+    assert shortened(number) == shown

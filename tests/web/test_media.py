@@ -1,0 +1,221 @@
+"""A media stream over a real socket, up to the call that it is handed to."""
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websocket
+from flask import Flask
+from werkzeug.serving import make_server
+
+from actors.assistant import Assistant
+from actors.meter import NoMeter, Outcome
+from actors.setup import CallSetup
+from actors.sound import Sounds
+from config import STREAM_PATH, Settings
+from store.database import Database
+from store.journal import CallJournal
+from store.tokens import StreamTokens
+from tests.conftest import ExpectedLogs
+from tests.probe import PATIENCE_SECONDS
+from tests.web.conftest import IdleCall, Line
+from web import security
+from web.calls import Calls
+from web.media import MediaStreams
+from wire.journal import CallRecord, Then
+from wire.transcript import Entry
+
+CALL = "CA" + "0123456789abcdef" * 2
+CALLER, CALLED = "+14158675310", "+18005551299"
+ASSISTANT = Assistant.model_validate(
+    {
+        "instructions": "Be brief.",
+        "name": "Desk",
+        "limits": {"max_minutes": 7},
+        "dead_air": {"filler_seconds": 3},
+    }
+)
+SAID = Entry("item_1", "caller", "How much?", "How much?", 900, 900)
+
+setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
+
+
+class KnownCall(IdleCall):
+    """Shows what it was set up with."""
+
+    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
+        super().__init__(setup, clock, ended)
+        self._media_socket = setup.media_socket
+        setups.put(setup)
+
+    def close(self) -> None:
+        self._media_socket.close(1000, "")
+        super().close()
+
+
+class Server:
+    """An app with the media route, served by threads of this process."""
+
+    def __init__(self, directory: Path, **changes: Any) -> None:
+        settings = Settings(openai_api_key="sk-test", **changes)
+        self.database = Database(f"sqlite:///{directory}/calls.db")
+        self.journal = CallJournal(self.database)
+        self.tokens = StreamTokens(self.database, 60)
+        self.calls = Calls(threads=2, actor=KnownCall)
+        app = Flask("media", static_folder=None)
+        security.register(app, settings)
+        streams = MediaStreams(
+            settings, self.tokens, ASSISTANT, self.calls, self.journal, NoMeter(), Sounds(b"", b"")
+        )
+        streams.register(app)
+        self._server = make_server("127.0.0.1", 0, app, threaded=True)
+        self._server.daemon_threads = True  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="serve", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def stream(self, token: str) -> Iterator[websocket.WebSocket]:
+        """A media socket on which Twilio has said connected and start."""
+        parameters = {"token": token, "from": CALLER, "to": CALLED, "colour": "blue"}
+        start = {
+            "accountSid": f"AC{'0' * 32}",
+            "streamSid": f"MZ{'0' * 32}",
+            "callSid": CALL,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": parameters,
+        }
+        media = websocket.WebSocket()
+        media.connect(f"ws://127.0.0.1:{self._server.server_port}{STREAM_PATH}", timeout=PATIENCE_SECONDS)
+        try:
+            media.send('{"event":"connected","protocol":"Call","version":"1.0.0"}')
+            media.send(
+                json.dumps(
+                    {"event": "start", "sequenceNumber": "1", "start": start, "streamSid": start["streamSid"]}
+                )
+            )
+            yield media
+        finally:
+            media.shutdown()
+
+    def setup(self, token: str) -> CallSetup:
+        """What the call of a stream with that token is set up with."""
+        with self.stream(token):
+            return setups.get(timeout=PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        self.calls.drain(PATIENCE_SECONDS)
+        self._server.shutdown()
+        self._thread.join(PATIENCE_SECONDS)
+        self._server.server_close()
+        self.journal.close()
+        self.database.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, logs: ExpectedLogs) -> Iterator[Server]:
+    logs.expect("signatures are not checked")
+    made = Server(tmp_path, openai_second_url="ws://127.0.0.1:1/v1", openai_second_model="small")
+    yield made
+    made.close()
+
+
+def began(server: Server) -> None:
+    """What a call leaves behind that another process held."""
+    server.journal.began(CallRecord(CALL, "MZ1", CALLER, CALLED, "Desk", "1"))
+    server.journal.entry(CALL, 0, SAID)
+    server.journal.ended(CALL, Outcome.HUNG_UP.value, Then.RESUME)
+    assert server.journal.flush(PATIENCE_SECONDS)
+
+
+def close_of(media: websocket.WebSocket) -> tuple[int, str]:
+    opcode, data = media.recv_data()
+    assert opcode == websocket.ABNF.OPCODE_CLOSE
+    return int.from_bytes(data[:2], "big"), data[2:].decode()
+
+
+def test_a_call_is_set_up_with_what_is_known_about_it(server: Server) -> None:
+    setup = server.setup(server.tokens.issue(CALL))
+    assert setup.record == CallRecord(CALL, f"MZ{'0' * 32}", CALLER, CALLED, "Desk", "")
+    assert (setup.history, setup.broke_off, setup.lasted_seconds) == ((), False, 0.0)
+    assert (setup.context.caller, setup.context.called) == (CALLER, CALLED)
+    assert setup.context.parameters == {"from": CALLER, "to": CALLED, "colour": "blue"}
+    assert setup.session == ASSISTANT.session()
+    assert (setup.limits, setup.prices) == (ASSISTANT.limits, None)
+    assert (setup.gating, setup.patience) == (ASSISTANT.gating(), ASSISTANT.dead_air())
+    assert setup.journal is server.journal
+
+
+def test_there_are_two_places_for_the_model_if_two_are_given(server: Server) -> None:
+    endpoints = server.setup(server.tokens.issue(CALL)).endpoints
+    first = endpoints.choose()
+    assert first.name == "gpt-realtime-2.1 at api.openai.com"
+    endpoints.failed(first, permanently=True)
+    assert endpoints.choose().name == "small at 127.0.0.1:1"
+
+
+def test_a_call_that_goes_on_knows_what_was_said(server: Server) -> None:
+    server.tokens.spend(server.tokens.issue(CALL), CALL)
+    began(server)
+    setup = server.setup(server.tokens.issue(CALL, after=1))
+    assert (setup.history, setup.broke_off) == ((SAID,), True)
+    assert 0 < setup.lasted_seconds < PATIENCE_SECONDS
+
+
+def test_a_call_that_was_handed_over_at_a_pause_did_not_break_off(server: Server) -> None:
+    server.tokens.spend(server.tokens.issue(CALL), CALL)
+    began(server)
+    server.journal.ended(CALL, Outcome.HANDED_OVER.value, Then.RESUME)
+    setup = server.setup(server.tokens.issue(CALL, after=1))
+    assert (setup.history, setup.broke_off) == ((SAID,), False)
+
+
+def test_a_first_stream_has_no_history_whatever_the_journal_says(server: Server) -> None:
+    began(server)
+    assert server.setup(server.tokens.issue(CALL)).history == ()
+
+
+def test_a_call_that_never_got_a_stream_begins_with_its_second(server: Server) -> None:
+    server.tokens.issue(CALL)
+    setup = server.setup(server.tokens.issue(CALL, after=1))
+    assert (setup.history, setup.broke_off) == ((), False)
+
+
+def test_a_call_whose_history_cannot_be_read_goes_on_without(server: Server, logs: ExpectedLogs) -> None:
+    logs.expect(f"{CALL}: goes on without what was said before: database .*no such table: entries")
+    server.tokens.spend(server.tokens.issue(CALL), CALL)
+    began(server)
+    with server.database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE entries")
+    setup = server.setup(server.tokens.issue(CALL, after=1))
+    assert (setup.history, setup.broke_off) == ((), False)
+
+
+def test_a_stream_without_room_is_sent_on_and_has_not_begun(server: Server, logs: ExpectedLogs) -> None:
+    logs.expect(f"{CALL}: sent on: there is no room for it here")
+    token = server.tokens.issue(CALL)
+    with Line(server.calls, "CA1"):
+        setups.get(timeout=PATIENCE_SECONDS)
+        with server.stream(token) as media:
+            assert close_of(media) == (1013, "there is no room for it here")
+    assert server.tokens.spend(token, CALL) == 1
+
+
+def test_a_stream_that_comes_while_the_process_ends_is_sent_on(server: Server, logs: ExpectedLogs) -> None:
+    logs.expect(f"{CALL}: sent on")
+    server.calls.drain(0)
+    with server.stream(server.tokens.issue(CALL)) as media:
+        assert close_of(media)[0] == 1013
+
+
+def test_a_stream_of_the_past_is_refused(server: Server, logs: ExpectedLogs) -> None:
+    logs.expect("media stream: refused: stream token refused: replayed")
+    token = server.tokens.issue(CALL)
+    server.tokens.spend(server.tokens.issue(CALL, after=1), CALL)
+    with server.stream(token) as media:
+        assert close_of(media) == (1008, "stream token refused: replayed")

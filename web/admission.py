@@ -1,0 +1,51 @@
+"""Whether one more call is taken."""
+
+import re
+from enum import StrEnum
+
+from store.journal import CallJournal
+from web.calls import Calls
+
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+
+WITHHELD = frozenset({"+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"})
+"""What Twilio writes for a number that it is not told: anonymous, restricted, blocked, unknown and unavailable,
+spelt on a telephone's keys."""
+
+
+class Refusal(StrEnum):
+    """Why a call is not taken."""
+
+    FULL = "this process takes no more calls; raise THREADS or WORKERS"
+    CALLER = "its caller has MAX_CALLS_PER_CALLER calls already"
+    BUDGET = "DAILY_BUDGET is spent"
+
+
+class Admission:
+    """The limits that a new call meets before it gets a stream. Any thread."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        journal: CallJournal,
+        max_calls_per_caller: int,
+        daily_budget: float | None,
+        longest_call_seconds: float,
+    ) -> None:
+        self._calls = calls
+        self._journal = journal
+        self._max_calls_per_caller = max_calls_per_caller
+        self._daily_budget = daily_budget
+        self._longest_call_seconds = longest_call_seconds
+
+    def refusal(self, caller: str) -> Refusal | None:
+        """Why the call of that number is not taken; None: it is. Raises StoreError."""
+        if self._calls.full:
+            return Refusal.FULL
+        if self._daily_budget is not None and self._journal.spent_today() >= self._daily_budget:
+            return Refusal.BUDGET
+        if _NUMBER.fullmatch(caller) and caller not in WITHHELD:
+            live = self._journal.calls_at_once(caller, self._longest_call_seconds)
+            if live >= self._max_calls_per_caller:
+                return Refusal.CALLER
+        return None

@@ -1,0 +1,185 @@
+"""The documents that Twilio is answered with. Pure: a request's facts go in, TwiML comes out.
+
+Source: twilio-media-streams.md, section 6, and Twilio's "TwiML for Programmable Voice": Dial, Record, Redirect.
+"""
+
+import re
+from urllib.parse import urlencode
+
+from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[import-untyped]
+
+from actors.assistant import Assistant
+from config import WEBHOOK_PATH, stream_url_of
+
+ENDED_PATH = f"{WEBHOOK_PATH}/ended"
+STATUS_PATH = f"{WEBHOOK_PATH}/stream-status"
+TRANSFERRED_PATH = f"{WEBHOOK_PATH}/transferred"
+RECORDED_PATH = f"{WEBHOOK_PATH}/recorded"
+RECORDING_PATH = f"{WEBHOOK_PATH}/recording-status"
+
+STREAM_NAME = "switchboard"
+
+TOKEN_PARAMETER = "token"
+CALLER_PARAMETER = "from"
+CALLED_PARAMETER = "to"
+RESUMED_PARAMETER = "resumed"
+"""1 on every stream of a call but the first."""
+
+PARAMETER_LIMIT = 500
+"""Characters that name and value of a stream parameter stay under, together. Source: TwiML <Stream>."""
+
+STREAM_FIELD = "stream"
+"""In a URL's query: the number of the stream that has ended."""
+WAITS_FIELD = "waits"
+"""In a URL's query: how often this was asked of a server that is about to end."""
+ROUNDS_FIELD = "rounds"
+"""In a URL's query: how often the caller has waited in the queue."""
+OVERFLOW_FIELD = "overflow"
+"""In a URL's query: 1 where a transfer was one of overflow."""
+
+WAIT_SECONDS = (*(0,) * 8, *(1,) * 5)
+"""How long Twilio waits before it asks again, each time that it came to a server which is about to end, or has no
+room. At first it does not: most likely another one takes the next request. The pauses are dead air, but a new worker
+takes some seconds to start on a busy machine. web/server.py waits for the last of them."""
+
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+class Documents:
+    """What one assistant's callers get, on a server at `base_url`."""
+
+    def __init__(self, assistant: Assistant, base_url: str, caller: str, called: str) -> None:
+        self._assistant = assistant
+        self._base_url = base_url
+        self._caller = caller
+        self._called = called
+
+    def connect(self, token: str, number: int, missed: int = 0) -> str:
+        """The call's stream of that number, counted from 1; the fallback where Twilio cannot open it.
+
+        `missed`: for how many in a row before it there was no room.
+        """
+        connect = Connect(action=self._url(ENDED_PATH, {STREAM_FIELD: number}), method="POST")
+        stream = connect.stream(
+            url=stream_url_of(self._base_url),
+            name=STREAM_NAME,
+            status_callback=self._url(STATUS_PATH),
+            status_callback_method="POST",
+        )
+        parameters = {
+            TOKEN_PARAMETER: token,
+            CALLER_PARAMETER: self._caller,
+            CALLED_PARAMETER: self._called,
+            **({RESUMED_PARAMETER: "1"} if number > 1 else {}),
+        }
+        for name, value in parameters.items():
+            stream.parameter(name=name, value=_NOT_IN_XML.sub("", value)[: PARAMETER_LIMIT - 1 - len(name)])
+        twiml = VoiceResponse()
+        if missed:
+            self._pause(twiml, missed - 1)
+        twiml.append(connect)
+        self._add_fallback(twiml)
+        return str(twiml)
+
+    def fallback(self) -> str:
+        """The assistant cannot be reached."""
+        twiml = VoiceResponse()
+        self._add_fallback(twiml)
+        return str(twiml)
+
+    def _add_fallback(self, twiml: VoiceResponse) -> None:
+        fallback = self._assistant.fallback
+        self._say(twiml, fallback.say)
+        if fallback.transfer_to is not None:
+            self._dial(twiml, fallback.transfer_to, fallback.transfer_seconds, {})
+            return
+        if fallback.voicemail:
+            # Its action is not asked for when nothing was recorded: then the next verb comes.
+            twiml.record(
+                action=self._url(RECORDED_PATH),
+                method="POST",
+                max_length=fallback.voicemail_seconds,
+                play_beep=True,
+                recording_status_callback=self._url(RECORDING_PATH),
+                recording_status_callback_method="POST",
+            )
+        self._end(twiml, fallback.goodbye)
+
+    def overflow(self, may_wait: bool, rounds: int) -> str:
+        """No further call is taken. `may_wait`: for a while only; `rounds`: how often the caller has waited."""
+        overflow = self._assistant.overflow
+        twiml = VoiceResponse()
+        if overflow.queue_seconds is not None and may_wait and rounds < overflow.queue_rounds:
+            self._say(twiml, overflow.waiting)
+            twiml.pause(length=overflow.queue_seconds)
+            twiml.redirect(self._url(WEBHOOK_PATH, {ROUNDS_FIELD: rounds + 1}), method="POST")
+            return str(twiml)
+        self._say(twiml, overflow.say)
+        if overflow.transfer_to is not None:
+            self._dial(twiml, overflow.transfer_to, overflow.transfer_seconds, {OVERFLOW_FIELD: 1})
+        else:
+            self._end(twiml, overflow.goodbye)
+        return str(twiml)
+
+    def wait(self, path: str, fields: dict[str, int]) -> str | None:
+        """Ask again at `path`, with these fields in its query; None where that was said often enough."""
+        waits = fields.get(WAITS_FIELD, 0)
+        if waits >= len(WAIT_SECONDS):
+            return None
+        twiml = VoiceResponse()
+        self._pause(twiml, waits)
+        twiml.redirect(self._url(path, fields | {WAITS_FIELD: waits + 1}), method="POST")
+        return str(twiml)
+
+    def not_transferred(self, of_overflow: bool) -> str:
+        """Nobody has answered where the caller was transferred to."""
+        twiml = VoiceResponse()
+        way_out = self._assistant.overflow if of_overflow else self._assistant.fallback
+        self._end(twiml, way_out.goodbye)
+        return str(twiml)
+
+    def recorded(self) -> str:
+        """The caller has left a message."""
+        twiml = VoiceResponse()
+        self._end(twiml, self._assistant.fallback.voicemail_thanks)
+        return str(twiml)
+
+    def hang_up(self) -> str:
+        """The end."""
+        twiml = VoiceResponse()
+        twiml.hangup()
+        return str(twiml)
+
+    def nothing(self) -> str:
+        """For a call that is over."""
+        return str(VoiceResponse())
+
+    def _pause(self, twiml: VoiceResponse, waits: int) -> None:
+        if seconds := WAIT_SECONDS[min(waits, len(WAIT_SECONDS) - 1)]:
+            twiml.pause(length=seconds)
+
+    def _say(self, twiml: VoiceResponse, sentence: str) -> None:
+        # English is what Twilio speaks unasked.
+        language = self._assistant.language
+        twiml.say(_NOT_IN_XML.sub("", sentence), language=None if language == "en" else language)
+
+    def _dial(self, twiml: VoiceResponse, number: str, seconds: int, fields: dict[str, int]) -> None:
+        # Twilio shows only a number of the account's own, or the caller's, to whom it calls; the called one is ours.
+        caller_id = self._called if _NUMBER.fullmatch(self._called) else None
+        twiml.dial(
+            number,
+            timeout=seconds,
+            caller_id=caller_id,
+            action=self._url(TRANSFERRED_PATH, fields),
+            method="POST",
+        )
+
+    def _end(self, twiml: VoiceResponse, goodbye: str) -> None:
+        if goodbye:
+            self._say(twiml, goodbye)
+        # Said outright: a document that waits, instead of ending, leaves the caller on a silent line.
+        twiml.hangup()
+
+    def _url(self, path: str, fields: dict[str, int] | None = None) -> str:
+        return f"{self._base_url}{path}" + (f"?{urlencode(fields)}" if fields else "")
