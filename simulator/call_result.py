@@ -9,7 +9,7 @@ from pathlib import Path
 from simulator.line import Utterance
 from simulator.phone_events import EndReason, PhoneEvent, ProtocolError
 from simulator.playout import ClearRecord, MarkRecord, MediaRecord
-from wire.g711 import BYTES_PER_MS
+from wire.g711 import BYTES_PER_MS, SAMPLE_RATE
 
 
 @dataclass(slots=True)
@@ -59,6 +59,8 @@ class CallResult:
     max_lateness_ms: float
     """The longest that a media frame left after its time: more than a few, and this machine was too busy."""
     recording: Path | None
+    said: tuple[tuple[int, int], ...] = ()
+    """Sample times from when to when a Say of the TwiML was spoken. That is sound, whether or not it was rendered."""
 
     @property
     def errors(self) -> tuple[ProtocolError, ...]:
@@ -76,6 +78,33 @@ class CallResult:
             Turn(number, self._response_ms(end, limit), self._silence_ms(start))
             for (number, start, end), limit in zip(spoken, limits, strict=False)
         )
+
+    def longest_silence_ms(self, start_s: float = 0.0, end_s: float | None = None) -> float:
+        """The longest stretch between two moments, in seconds since `dial`, in which the assistant was not heard.
+
+        In ms. A Say is heard as well, and so is a pause between words, of 300 ms at most. Where a call had several
+        streams, the time between them counts like any other. `end_s` None is the end of the call.
+        """
+        return self._longest_gap_ms([*self.audible, *self.said], start_s, end_s)
+
+    def longest_dead_air_ms(self, start_s: float = 0.0, end_s: float | None = None) -> float:
+        """As `longest_silence_ms`, but the caller's own speech is no silence either."""
+        spoken = [
+            (each.start + each.speech[0], each.start + each.speech[1])
+            for each in self.utterances
+            if each.start is not None
+        ]
+        return self._longest_gap_ms([*self.audible, *self.said, *spoken], start_s, end_s)
+
+    def _longest_gap_ms(self, sound: list[tuple[int, int]], start_s: float, end_s: float | None) -> float:
+        position, longest = round(start_s * SAMPLE_RATE), 0
+        end = round((self.seconds if end_s is None else end_s) * SAMPLE_RATE)
+        for began, ended in sorted(sound):
+            if began == ended:
+                continue
+            longest = max(longest, min(began, end) - position)
+            position = max(position, ended)
+        return max(longest, end - position) / BYTES_PER_MS
 
     def _response_ms(self, ended: int, limit: int | None) -> float | None:
         starts = (start for start, _ in self.audible if start >= ended and (limit is None or start < limit))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from simulator.faults import Faults
 from simulator.vad import SpeechStarted, SpeechStopped, VoiceActivity
 
 
@@ -45,7 +46,10 @@ class Call(Protocol):
 
 
 class Reply(Protocol):
-    """What the assistant does next. An attribute `audio` (mu-law), where there is one, is said as it is."""
+    """What the assistant does next. An attribute `audio` (mu-law), where there is one, is said as it is.
+
+    `cut_short`, where there is one, is why the response ends as incomplete when that has been said.
+    """
 
     @property
     def text(self) -> str: ...
@@ -68,12 +72,14 @@ DialogueFactory = Callable[[], Dialogue]
 class Answer:
     """One reply, or several joined: said in one message, followed by the function calls.
 
-    `audio` is mu-law at 8000 Hz; None means that `text` is synthesised.
+    `audio` is mu-law at 8000 Hz; None means that `text` is synthesised. `cut_short` is the reason, such as
+    `content_filter`, for which the response ends as incomplete behind them.
     """
 
     text: str = ""
     calls: tuple[Call, ...] = ()
     audio: bytes | None = None
+    cut_short: str = ""
 
     @classmethod
     def join(cls, replies: Iterable[Reply]) -> "Answer":
@@ -84,6 +90,7 @@ class Answer:
             text=" ".join(reply.text for reply in every if reply.text),
             calls=tuple(call for reply in every for call in reply.calls),
             audio=b"".join(filter(None, audio)) if any(audio) else None,
+            cut_short=next(filter(None, (getattr(reply, "cut_short", "") for reply in every)), ""),
         )
 
 
@@ -120,6 +127,7 @@ class Equipment:
 
     voice: Voice
     dialogue: DialogueFactory
+    faults: Faults
     detector: DetectorFactory = VoiceActivity
     delivery: Delivery = Delivery()
     session_seconds: int = 3600

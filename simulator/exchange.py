@@ -5,27 +5,27 @@ that asks more of the server: a refused stream goes on with the next verb, and a
 when the caller has hung up.
 """
 
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from simulator import dtmf, twiml
+from simulator import connecting, dialing, dtmf, keypad, message, twiml
+from simulator.bridge import Member
+from simulator.call_record import CallRecord
 from simulator.call_result import StreamRecord
+from simulator.document import Document
 from simulator.line import Line
-from simulator.media_messages import Writer
 from simulator.pacer import Pacer
 from simulator.phone_events import (
     Dialed,
     DigitPressed,
     EndReason,
+    Joined,
+    Left,
     PhoneEvent,
     Played,
     ProtocolError,
     Spoke,
-    StreamClosed,
-    StreamOpened,
     WebhookAnswered,
 )
 from simulator.stream import MediaStream
@@ -33,20 +33,17 @@ from simulator.wav import parse_wav
 from simulator.webhook import Requester, StatusCallbacks, WebhookError
 from wire.g711 import BYTES_PER_MS, SAMPLE_RATE, ULAW_SILENCE
 
+if TYPE_CHECKING:
+    from simulator.network import PhoneNetwork
+
 MS_PER_CHARACTER = 60
 """How long a Say takes that nothing renders."""
 
+NO_ANSWER = 11200
+"""Twilio's error for a webhook that cannot be had, or answers with an error."""
+
 MAX_DOCUMENTS = 200
 """A call that asks for more TwiML than this goes round in a circle."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """TwiML and the public URL that its relative URLs start from."""
-
-    body: bytes
-    url: str
-    content_type: str = "text/xml"
 
 
 class Exchange:
@@ -60,14 +57,19 @@ class Exchange:
         *,
         clock: Callable[[], int],
         latency: int,
+        receive_buffer: int | None = None,
+        fallback_url: str | None = None,
         speak: Callable[[str], bytes] | None,
         emit: Callable[[PhoneEvent], None],
         changed: Callable[[], None],
+        network: "PhoneNetwork | None" = None,
     ) -> None:
         """`fields` go with every request for TwiML, CallSid and AccountSid among them.
 
-        `clock` gives the sample time now; `latency` is the streams', in samples. `speak` renders the text of a
-        Say. `changed` is called after every step of the call.
+        `clock` gives the sample time now; `latency` is the streams', in samples, and `receive_buffer` their sockets',
+        in bytes. `fallback_url` is asked for TwiML where another URL has failed. `speak` renders the text of a Say.
+        `changed` is called after every step of the call. Without a `network` nobody can be dialled, and a Dial ends
+        the call.
         """
         self.streams: list[StreamRecord] = []
         """The streams opened so far."""
@@ -75,38 +77,57 @@ class Exchange:
         """The stream that is open."""
         self.max_lateness = 0
         """The longest that a media frame left after its time, in samples."""
+        self.said: list[tuple[int, int]] = []
+        """Sample times from when to when a Say was spoken, whether or not anything rendered it."""
         self.ended: int | None = None
         """Sample time at which the caller, or a REST update, ended the call."""
-        self._line = line
-        self._requester = requester
-        self._fields = fields
-        self._clock = clock
-        self._latency = latency
+        self.keys: list[str] = []
+        """The keys pressed so far, for Gather and Record."""
+        self.network = network
+        self.line = line
+        self.requester = requester
+        self.fields = fields
+        self.clock = clock
+        self.latency = latency
+        self.receive_buffer = receive_buffer
+        self._fallback_url = fallback_url
         self._speak = speak
-        self._emit = emit
-        self._pacer = Pacer(line, clock, changed)
-        self._callbacks = StatusCallbacks(requester, f"phone-callbacks {fields['CallSid']}", self._no_answer)
+        self.emit = emit
+        self.pacer = Pacer(line, clock, changed)
+        self.callbacks = StatusCallbacks(requester, f"phone-callbacks {fields['CallSid']}", self._no_answer)
         self._ending: EndReason | None = None
-        self._update: Document | None = None
+        self._update: Document | twiml.Redirect | None = None
+        self._member: Member | None = None
         self._documents = 0
 
-    def fetch(self, method: twiml.Method, url: str, status: str) -> Document:
-        """Ask the public `url` for TwiML with CallStatus `status`. Raises WebhookError.
+    def fetch(
+        self, method: twiml.Method, url: str, status: str, extra: Mapping[str, str] | None = None
+    ) -> Document:
+        """Ask the public `url` for TwiML with CallStatus `status` and `extra` fields, and the fallback URL if that
+        fails.
 
-        Runs before `run` in another thread for the first document of a call.
+        Raises WebhookError. Runs before `run` in another thread for the first document of a call.
         """
         self._documents += 1
         if self._documents > MAX_DOCUMENTS:
             raise WebhookError(
                 f"the call asked for TwiML {MAX_DOCUMENTS} times; {url} goes round in a circle"
             )
-        answer = self._requester.request(method, url, self._fields | {"CallStatus": status})
-        self._emit(WebhookAnswered(self._at(), url, answer.status, answer.body.decode(errors="replace")))
+        fields = self.fields | {"CallStatus": status, **(extra or {})}
+        try:
+            answer = self.requester.request(method, url, fields)
+        except WebhookError as problem:
+            if self._fallback_url is None:
+                raise
+            self._no_answer(str(problem))
+            fields |= {"ErrorCode": str(NO_ANSWER), "ErrorUrl": url}
+            url = self._fallback_url
+            answer = self.requester.request("POST", url, fields)
+        self.emit(WebhookAnswered(self.at(), url, answer.status, answer.body.decode(errors="replace")))
         return Document(answer.body, url, answer.content_type)
 
-    def run(self, document: Document) -> EndReason:
-        """Follow `document`, and what it leads to, until the call ends. Returns why."""
-        outcome: Document | EndReason = document
+    def run(self, outcome: Document | EndReason) -> EndReason:
+        """Follow a document, and what it leads to, until the call ends. Returns why."""
         while isinstance(outcome, Document):
             outcome = self._follow(outcome)
         return outcome
@@ -116,169 +137,174 @@ class Exchange:
         if self.stream is not None:
             self.stream.socket.close()
             self.stream = None
-        self._callbacks.close()
+        self.callbacks.close()
 
     def hang_up(self, reason: EndReason) -> None:
         """End the call, by the caller or a REST update. Any thread."""
-        self._pacer.command(lambda: self._end(reason))
+        self.pacer.command(lambda: self._end(reason))
 
-    def update(self, document: Document) -> None:
-        """What a REST update does: leave the TwiML that runs, stream included, for `document`. Any thread."""
-        self._pacer.command(lambda: self._replace(document))
+    def update(self, following: Document | twiml.Redirect) -> None:
+        """What a REST update does: leave the TwiML that runs, stream included, for a document, or for what a URL
+        answers. Any thread."""
+        self.pacer.command(lambda: self._replace(following))
 
     def press(self, digit: str) -> None:
         """Any thread."""
-        self._pacer.command(lambda: self._press(digit))
+        self.pacer.command(lambda: self._press(digit))
 
     def send_raw(self, message: str | bytes) -> None:
         """Any thread. Does nothing without an open stream."""
-        self._pacer.command(lambda: self._send_raw(message))
+        self.pacer.command(lambda: self._send_raw(message))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Any thread. Does nothing without an open stream."""
+        self.pacer.command(lambda: None if self.stream is None else self.stream.socket.send_bytes(data))
 
     def _send_raw(self, message: str | bytes) -> None:
         if self.stream is not None:
-            self.stream.send_raw(message, self._clock())
+            self.stream.send_raw(message, self.clock())
 
     def _end(self, reason: EndReason) -> None:
         if self._ending is None:
-            self._ending, self.ended = reason, self._clock()
-        self._pacer.interrupted = True
+            self._ending, self.ended = reason, self.clock()
+        self.pacer.interrupted = True
 
-    def _replace(self, document: Document) -> None:
-        self._update = document
-        self._pacer.interrupted = True
+    def _replace(self, following: Document | twiml.Redirect) -> None:
+        self._update = following
+        self.pacer.interrupted = True
 
-    def _interruption(self) -> Document | EndReason | None:
+    def interruption(self) -> Document | EndReason | None:
         """What takes the place of the TwiML that runs, if anything does."""
-        self._pacer.obey()
+        self.pacer.obey()
         if self._ending is not None:
             return self._ending
         update, self._update = self._update, None
-        self._pacer.interrupted = False
+        self.pacer.interrupted = False
+        if isinstance(update, twiml.Redirect):
+            return self.next(update.method, update.url)
         return update
 
+    def talk(self, member: Member, room: str, done: Callable[[], bool], samples: int | None = None) -> None:
+        """Join a room until `done`, that many samples' time passed, or an interruption; leave it in any case."""
+        self.emit(Joined(self.at(), room))
+        self._member = member
+        try:
+            self.pacer.talk(member, done, samples)
+        finally:
+            self._member = None
+            member.leave()
+        self.emit(Left(self.at(), room))
+
+    def after(
+        self, action: str | None, method: twiml.Method, base: str, extra: Mapping[str, str]
+    ) -> Document | EndReason | None:
+        """What follows a verb that has ended and may have an action; None is the next verb, or what replaced it."""
+        if action is None or self._update is not None:
+            return None
+        following = self.next(method, urljoin(base, action), extra)
+        return self._ending or following
+
     def _press(self, digit: str) -> None:
-        self._emit(DigitPressed(self._at(), digit))
+        self.emit(DigitPressed(self.at(), digit))
+        self.keys.append(digit)
         if self.stream is not None:
-            self.stream.press(digit, self._clock())
+            self.stream.press(digit, self.clock())
+        elif self._member is not None:
+            self.line.say(dtmf.tones(digit))
 
     def _follow(self, document: Document) -> Document | EndReason:
         try:
             twiml.check_type(document.content_type)
             verbs = twiml.parse(document.body)
         except twiml.TwimlError as problem:
-            self._report(problem.code, f"{document.url}: {problem}")
+            self.report(problem.code, f"{document.url}: {problem}")
             return "error"
         for verb in verbs:
-            outcome = self._interruption() or self._do(verb, document.url) or self._interruption()
+            outcome = self.interruption() or self._do(verb, document.url) or self.interruption()
             if outcome is not None:
                 return outcome
-        return self._interruption() or "end"
+        return self.interruption() or "end"
 
     def _do(self, verb: twiml.Verb, base: str) -> Document | EndReason | None:
         match verb:
             case twiml.Connect():
-                return self._connect(verb, base)
-            case twiml.Say(text):
-                self._emit(Spoke(self._at(), text))
-                silence = ULAW_SILENCE * (len(text) * MS_PER_CHARACTER * BYTES_PER_MS)
-                self._pacer.play(silence if self._speak is None else self._speak(text))
-            case twiml.Play():
-                self._emit(Played(self._at(), verb.digits or verb.url))
-                self._pacer.play(
-                    dtmf.tones(verb.digits) if verb.digits else self._load(urljoin(base, verb.url))
-                )
-            case twiml.Pause(seconds):
-                self._pacer.pause(round(seconds * SAMPLE_RATE))
+                return connecting.connect(self, verb, base)
+            case twiml.Say() | twiml.Play() | twiml.Pause():
+                self.perform(verb, base)
             case twiml.Redirect(url, method):
-                return self._next(method, urljoin(base, url))
-            case twiml.Dial(number):
-                self._emit(Dialed(self._at(), number))
-                return "dial"
+                return self.next(method, urljoin(base, url))
+            case twiml.Dial():
+                if self.network is None:
+                    noun = verb.conference
+                    self.emit(Dialed(self.at(), verb.number if noun is None else noun.name))
+                    return "dial"
+                return dialing.dial(self, self.network, verb, base)
+            case twiml.Record():
+                return message.record(self, verb, base)
+            case twiml.Gather():
+                return keypad.gather(self, verb, base)
             case twiml.Reject():
                 return "reject"
             case twiml.Hangup():
                 return "hangup"
         return None
 
-    def _connect(self, verb: twiml.Connect, base: str) -> Document | EndReason | None:
-        stream_sid = f"MZ{secrets.token_hex(16)}"
-        record = StreamRecord(
-            stream_sid, verb.stream.url, verb.stream.name or stream_sid, verb.stream.parameters
-        )
-        stream = MediaStream(
-            record,
-            Writer(self._fields["AccountSid"], self._fields["CallSid"], stream_sid),
-            clock=self._clock,
-            latency=self._latency,
-            emit=self._emit,
-            wake=lambda: self._pacer.command(None),
-        )
-        try:
-            record.url = url = twiml.stream_url(verb.stream, base)
-            stream.open(self._requester.route.local_url(url), self._requester.headers(url, {}))
-        except twiml.StreamRefusedError as problem:
-            self._report(problem.code, str(problem))
-            self._call_back(verb.stream, record, "stream-error", str(problem))
-            return None  # whether Twilio asks `action` here is not known; the next verb is the safe fallback
-        self.stream = stream
-        self.streams.append(record)
-        self._emit(StreamOpened(record.opened / SAMPLE_RATE, stream_sid, url))
-        self._call_back(verb.stream, record, "stream-started")
-        self._pacer.carry(stream)
-        self._close_stream(stream, verb.stream)
-        if verb.action is None or self._update is not None:
-            return None
-        following = self._next(verb.method, urljoin(base, verb.action))
-        return self._ending or following
+    def perform(
+        self,
+        verb: twiml.Say | twiml.Play | twiml.Pause,
+        base: str,
+        done: Callable[[], bool] | None = None,
+    ) -> None:
+        """Let a verb be heard to its end, an interruption, or `done`."""
+        match verb:
+            case twiml.Say(text):
+                self.emit(Spoke(self.at(), text))
+                began = self.clock()
+                silence = ULAW_SILENCE * (len(text) * MS_PER_CHARACTER * BYTES_PER_MS)
+                self.pacer.play(silence if self._speak is None else self._speak(text), done)
+                self.said.append((began, self.clock()))
+            case twiml.Play():
+                self.emit(Played(self.at(), verb.digits or verb.url))
+                self.pacer.play(
+                    dtmf.tones(verb.digits) if verb.digits else self._load(urljoin(base, verb.url)), done
+                )
+            case twiml.Pause(seconds):
+                self.pacer.pause(round(seconds * SAMPLE_RATE), done)
 
-    def _close_stream(self, stream: MediaStream, noun: twiml.Stream) -> None:
-        now = self._clock() if self.ended is None else self.ended
-        closed = stream.close(now)
-        self.stream = None
-        self._line.hear(stream.playout.take_audio())
-        self.max_lateness = max(self.max_lateness, stream.max_lateness)
-        self._emit(StreamClosed(now / SAMPLE_RATE, stream.record.stream_sid, closed.code, closed.by))
-        if closed.error in (31903, 31924):
-            self._call_back(noun, stream.record, "stream-error", closed.detail)
-        else:
-            self._call_back(noun, stream.record, "stream-stopped")
-
-    def _next(self, method: twiml.Method, url: str) -> Document | EndReason:
+    def next(
+        self, method: twiml.Method, url: str, extra: Mapping[str, str] | None = None
+    ) -> Document | EndReason:
+        """The document at the public `url`; "error" if there is none."""
+        status = "in-progress" if self._ending is None else "completed"
         try:
-            return self.fetch(method, url, "in-progress" if self._ending is None else "completed")
+            return self.fetch(method, url, status, extra)
         except WebhookError as problem:
             self._no_answer(str(problem))
             return "error"
 
     def _load(self, url: str) -> bytes:
         try:
-            return parse_wav(self._requester.request("GET", url, {}).body, url)
+            return parse_wav(self.requester.request("GET", url, {}).body, url)
         except (WebhookError, ValueError) as problem:
             self._no_answer(f"<Play>: {problem}")
             return b""
 
-    def _call_back(
-        self, noun: twiml.Stream, record: StreamRecord, event: str, error: str | None = None
-    ) -> None:
-        if noun.status_callback is None:
-            return
-        fields = {
-            "AccountSid": self._fields["AccountSid"],
-            "CallSid": self._fields["CallSid"],
-            "StreamSid": record.stream_sid,
-            "StreamName": record.name,
-            "StreamEvent": event,
-            "Timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        }
-        if error is not None:
-            fields["StreamError"] = error
-        self._callbacks.post(noun.status_method, noun.status_callback, fields)
+    def call_back(self, callback: twiml.StatusCallback, base: str, fields: dict[str, str]) -> None:
+        """Deliver a status callback, in order and without waiting for it."""
+        self.callbacks.post(callback.method, urljoin(base, callback.url), fields)
+
+    def report_status(self, record: CallRecord, event: str, status: str, sip_code: int | None = None) -> None:
+        """Deliver the call's own status callback, if it has one that wants this event."""
+        callback = record.callback
+        if callback is not None and event in callback.events:
+            fields = record.callback_fields(status, sip_code)
+            self.callbacks.post(callback.method, callback.url, fields)
 
     def _no_answer(self, problem: str) -> None:
-        self._report(11200, problem)
+        self.report(NO_ANSWER, problem)
 
-    def _report(self, code: int, message: str) -> None:
-        self._emit(ProtocolError(self._at(), code, message))
+    def report(self, code: int, message: str) -> None:
+        self.emit(ProtocolError(self.at(), code, message))
 
-    def _at(self) -> float:
-        return self._clock() / SAMPLE_RATE
+    def at(self) -> float:
+        return self.clock() / SAMPLE_RATE

@@ -25,7 +25,7 @@ AUDIBLE_LEVEL = 500
 PAUSE_MS = 300
 """A pause up to this long lies between two words; a longer one is silence."""
 
-_AUDIBLE = bytes(
+AUDIBLE = bytes(
     abs(sample) >= AUDIBLE_LEVEL for sample in memoryview(decode_ulaw(bytes(range(256)))).cast("h")
 )
 _YES = b"\x01"
@@ -45,7 +45,7 @@ class Utterance:
         """Whether the call ended before the whole of it was said."""
         self.start: int | None = None
         """Sample time of its first byte."""
-        audible = audio.translate(_AUDIBLE)
+        audible = audio.translate(AUDIBLE)
         first = audible.find(_YES)
         # What is all below the threshold is meant to be heard all the same: its ends are the clip's ends.
         self.speech = (first, audible.rfind(_YES) + 1) if first >= 0 else (0, len(audio))
@@ -85,9 +85,16 @@ class Line:
     """One call's line. The call's thread runs all of it but `say`, which any thread may call."""
 
     def __init__(
-        self, origin: float, emit: Callable[[PhoneEvent], None], recording: StereoRecording | None
+        self,
+        origin: float,
+        emit: Callable[[PhoneEvent], None],
+        recording: StereoRecording | None,
+        listen: Callable[[int, bytes], None] | None = None,
     ) -> None:
-        """`origin` is the monotonic time of sample 0. `recording` is written to, and closed at the end."""
+        """`origin` is the monotonic time of sample 0. `recording` is written to, and closed at the end.
+
+        `listen` is told what the caller hears: a sample time, and mu-law from there on.
+        """
         self.origin = origin
         self.position = 0
         """The sample time up to which everything is settled: a multiple of 160 until the end."""
@@ -98,6 +105,7 @@ class Line:
         self.utterances: list[Utterance] = []
         self._emit = emit
         self._recording = recording
+        self._tell = listen
         self._runs: list[tuple[int, bytes]] = []
         self._audible_since: int | None = None
         self._lock = threading.Lock()
@@ -127,6 +135,8 @@ class Line:
         frame, heard = self._frame, self._heard(size)
         if self._recording is not None:
             self._recording.write(frame[:size], heard)
+        if self._tell is not None:
+            self._tell(self.position, heard)
         self._listen(heard)
         self.position += size
         if self._speaking is not None:
@@ -161,7 +171,7 @@ class Line:
         return bytes(heard[:size])
 
     def _listen(self, heard: bytes) -> None:
-        audible = heard.translate(_AUDIBLE)
+        audible = heard.translate(AUDIBLE)
         first = audible.find(_YES)
         if first >= 0:
             if self._audible_since is None:

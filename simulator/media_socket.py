@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import websocket
 from websocket import ABNF
@@ -44,9 +45,16 @@ class _Socket(websocket.WebSocket):
     _unread = b""
     _offset = 0
 
+    def __init__(self, reading: threading.Event, **options: Any) -> None:
+        """Nothing is read, so no ping answered, while `reading` is not set."""
+        super().__init__(**options)
+        self._reading = reading
+
     def _recv(self, bufsize: int) -> bytes:
         if self._offset == len(self._unread):
+            self._reading.wait()
             self._unread, self._offset = super()._recv(_READ_BYTES), 0  # type: ignore[no-untyped-call]
+            self._reading.wait()
         piece = self._unread[self._offset : self._offset + bufsize]
         self._offset += len(piece)
         return piece
@@ -59,17 +67,27 @@ class _Socket(websocket.WebSocket):
 class MediaSocket:
     """One websocket and its reader thread. One thread opens, sends and closes; any thread does the rest."""
 
-    def __init__(self, stream_sid: str, deliver: Callable[[FromServer | Closed], None]) -> None:
-        """`deliver` is called in the reader's thread with each message, and last with how it ended."""
+    def __init__(
+        self,
+        stream_sid: str,
+        deliver: Callable[[FromServer | Closed], None],
+        receive_buffer: int | None = None,
+    ) -> None:
+        """`deliver` is called in the reader's thread with each message, and last with how it ended.
+
+        `receive_buffer` is SO_RCVBUF, in bytes; None leaves it to the kernel.
+        """
         self._stream_sid = stream_sid
         self._deliver = deliver
         self._dropped = False
+        self._vanished = False
         self._reading = threading.Event()
         self._reading.set()
+        options = [(socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", 18), _STUCK_SEND_MS)]
+        if receive_buffer is not None:
+            options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer))
         self._socket = _Socket(
-            enable_multithread=True,
-            skip_utf8_validation=True,
-            sockopt=[(socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", 18), _STUCK_SEND_MS)],
+            self._reading, enable_multithread=True, skip_utf8_validation=True, sockopt=options
         )
         self._reader = threading.Thread(target=self._read, name=f"phone-reader {stream_sid}", daemon=True)
 
@@ -96,14 +114,31 @@ class MediaSocket:
 
     def send(self, message: str | bytes) -> bool:
         """Send a text or a binary frame. False if the connection is gone; the reader delivers how it ended."""
+        if self._vanished:
+            return True  # as far as the sender can tell
         try:
             self._socket.send(message, ABNF.OPCODE_TEXT if isinstance(message, str) else ABNF.OPCODE_BINARY)
         except (OSError, websocket.WebSocketException):
             return False
         return True
 
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are, beneath the websocket."""
+        sock = self._socket.sock
+        if sock is not None and not self._vanished:
+            with contextlib.suppress(OSError), self._socket.lock:  # it is gone; the lock keeps pongs whole
+                sock.sendall(data)
+
     def close(self) -> None:
-        """Say goodbye with 1000 if the peer has not, for at most a second, and release everything."""
+        """Say goodbye with 1000 if the peer has not, for at most a second, and release everything.
+
+        Who has vanished says nothing; the kernel resets what is left of the connection.
+        """
+        if self._vanished:
+            self.drop()
+            self._reader.join()
+            self._socket.shutdown()  # type: ignore[no-untyped-call]
+            return
         self._reading.set()
         with contextlib.suppress(OSError, websocket.WebSocketException):  # the peer was first
             self._socket.send_close(1000)
@@ -129,15 +164,25 @@ class MediaSocket:
         self._shut(socket.SHUT_RD)
         self._reading.set()
 
+    def vanish(self) -> None:
+        """Neither read nor write nor close any more: a connection of which only the server's end is left.
+
+        The kernel still takes in what fits its buffer, which a network that is gone would not.
+        """
+        self._vanished = True
+        self._reading.clear()
+
     def stop_reading(self) -> None:
         """Read nothing more until `resume_reading`.
 
-        The kernels' buffers first take some 4 MB on loopback (measured), which is minutes of audio.
+        The kernels' buffers first take some 4 MB on loopback (measured), which is minutes of audio; less with a
+        small `receive_buffer`, and with a small send buffer at the server.
         """
         self._reading.clear()
 
     def resume_reading(self) -> None:
-        self._reading.set()
+        if not self._vanished:
+            self._reading.set()
 
     def _shut(self, how: int) -> None:
         sock = self._socket.sock
@@ -148,13 +193,15 @@ class MediaSocket:
 
     def _read(self) -> None:
         while True:
-            self._reading.wait()
             try:
                 opcode, data = self._socket.recv_data()
             except (OSError, websocket.WebSocketException) as problem:
                 self._deliver(self._failed(problem))
                 return
             self._reading.wait()
+            if self._vanished:
+                self._deliver(self._failed(ConnectionResetError("vanished")))
+                return
             if opcode == ABNF.OPCODE_CLOSE:
                 code = struct.unpack("!H", data[:2])[0] if len(data) >= 2 else _NO_CODE
                 reason = data[2:].decode(errors="replace")

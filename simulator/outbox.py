@@ -20,8 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Close:
-    code: int
+    code: int | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    seconds: float
 
 
 class Outbox:
@@ -36,7 +41,8 @@ class Outbox:
         """`writing` runs in the writing thread before each event goes out, so before the client can react."""
         self._connection = connection
         self._writing = writing
-        self._queue: SimpleQueue[dict[str, Any] | str | bytes | _Close | None] = SimpleQueue()
+        self._queue: SimpleQueue[dict[str, Any] | str | bytes | _Close | _Pause | None] = SimpleQueue()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write, name=name, daemon=True)
 
     def start(self) -> None:
@@ -47,25 +53,38 @@ class Outbox:
         """Queue an event (sent as JSON text), a text frame or a binary frame. Never blocks."""
         self._queue.put(message)
 
-    def close(self, code: int, reason: str) -> None:
-        """Close the websocket once all that was put before has been written. Never blocks."""
+    def pause(self, seconds: float) -> None:
+        """Let what is put from here on wait so long, once all that was put before has been written. Never blocks."""
+        if seconds > 0:
+            self._queue.put(_Pause(seconds))
+
+    def close(self, code: int | None, reason: str) -> None:
+        """Close the websocket once all that was put before has been written. Never blocks.
+
+        Without a code the close frame is empty; without a valid one, ProtocolError is logged and the code is 1011.
+        """
         self._queue.put(_Close(code, reason))
 
     def join(self) -> None:
         """Stop the writing thread and wait for it; call this when the connection has ended."""
+        self._ended.set()
         self._queue.put(None)
         self._thread.join()
 
     def _write(self) -> None:
         try:
             while (message := self._queue.get()) is not None:
+                if isinstance(message, _Pause):
+                    self._ended.wait(message.seconds)
+                    continue
                 self._await_room()
                 if isinstance(message, dict):
                     if self._writing is not None:
                         self._writing(message)
                     self._connection.send(orjson.dumps(message), text=True)
                 elif isinstance(message, _Close):
-                    self._connection.close(message.code, message.reason)
+                    # The protocol beneath takes None for an empty frame; the types of this method do not say so.
+                    self._connection.close(message.code, message.reason)  # type: ignore[arg-type]
                 else:
                     self._connection.send(message)
         except ConnectionClosed:

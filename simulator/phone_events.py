@@ -10,10 +10,13 @@ from typing import Literal, TypeAlias
 ClosedBy = Literal["phone", "server", "network"]
 """`network` is a connection that ended without a close frame."""
 
-EndReason = Literal["caller", "completed", "hangup", "reject", "dial", "end", "error"]
-"""Who or what ended the call: the caller hung up; a REST update with Status=completed; the TwiML verbs
-Hangup, Reject and Dial (the caller talks to somebody else from there on); a document without a further
-verb; an error that leaves Twilio with nothing to do."""
+EndReason = Literal[
+    "caller", "completed", "hangup", "reject", "dial", "end", "error", "unanswered", "canceled", "parent"
+]
+"""Who or what ended the call: whoever is at this phone hung up; a REST update with Status=completed; the TwiML verbs
+Hangup, Reject and, without a network, Dial (the caller talks to somebody else from there on); a document without a
+further verb; an error that leaves Twilio with nothing to do. Of a phone that was called also: nobody answered; it was
+no longer wanted while it rang; the call that had dialled it ended, or went on to its next verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,35 @@ class Dialed:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitHeard:
+    """A DTMF tone was heard on the line."""
+
+    at: float
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A phone that was called picked up."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """From here on the line hears others: a conference by its name, or the other end of a Dial by its number."""
+
+    at: float
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    at: float
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProtocolError:
     """What Twilio would write to its debugger. Twilio logs 31950, 31951 once a stream; here every one
     is told."""
@@ -151,6 +183,10 @@ PhoneEvent: TypeAlias = (
     | Spoke
     | Played
     | Dialed
+    | DigitHeard
+    | Answered
+    | Joined
+    | Left
     | ProtocolError
     | CallEnded
 )

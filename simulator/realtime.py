@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ from simulator.admission import TurnedAway, admit
 from simulator.dialogue import Dialogue
 from simulator.engine import Delivery, DetectorFactory, DialogueFactory, Equipment, Observer
 from simulator.engine import Voice as AnyVoice
+from simulator.entrance import Entrance
+from simulator.faults import Faults
 from simulator.identifier import new_identifier
 from simulator.rules import Rules
 from simulator.session import RealtimeSession
@@ -45,6 +48,15 @@ logger = logging.getLogger(__name__)
 _socket_logger = logging.getLogger(f"{__name__}.socket")
 # At DEBUG the library describes every frame, which costs more than all else here together.
 _socket_logger.setLevel(logging.INFO)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # Where one thread closes a connection while the library's reader has received something, that one takes the data
+    # behind the end for an error of the library's own.
+    return record.exc_info is None or not isinstance(record.exc_info[1], EOFError)
+
+
+_socket_logger.addFilter(_is_news)
 
 
 class OfflineModel:
@@ -75,10 +87,12 @@ class OfflineModel:
         """
         rules = Rules.load() if voice is None or dialogue is None else None
         self._own_voice = Voice(rules.phrases) if voice is None and rules is not None else None
-        self._host = host
-        self._port = port
         self._remember = remember
+        self._entrance = Entrance(host, port, self._make_server)
+        self.faults = Faults(self._entrance)
+        """What is wrong with it; nothing at first."""
         self._equipment = Equipment(
+            faults=self.faults,
             voice=voice or _given(self._own_voice),
             dialogue=dialogue or (lambda: Dialogue(_given(rules))),
             detector=detector,
@@ -91,57 +105,44 @@ class OfflineModel:
         self._opened = threading.Condition()
         self._sessions: list[RealtimeSession] = []
         self._handlers: list[threading.Thread] = []
-        self._server: Server | None = None
-        self._accepting: threading.Thread | None = None
+        self._started = False
         self._closing = False
 
     def start(self) -> None:
         """Start the voice and listen. Raises OSError if the port is taken, RuntimeError if started already."""
-        if self._server is not None:
+        if self._started:
             raise RuntimeError("the offline model is running already")
+        self._closing = False
         try:
-            listener = socket.create_server((self._host, self._port))
+            self._entrance.bind()
         except OSError as error:
+            address = f"{self._entrance.host}:{self._entrance.port}"
             raise OSError(
-                error.errno, f"the offline model cannot listen on {self._host}:{self._port}: {error.strerror}"
+                error.errno, f"the offline model cannot listen on {address}: {error.strerror}"
             ) from error
         try:
             if self._own_voice is not None:
                 self._own_voice.start()
-            self._server = serve(
-                self._serve,
-                sock=listener,
-                process_request=self._route,
-                compression=None,
-                ping_interval=None,
-                close_timeout=CLOSE_SECONDS,
-                max_size=MAX_FRAME_BYTES,
-                logger=_socket_logger,
-            )
+            self._entrance.open()
         except BaseException:
-            listener.close()
+            self._entrance.close()
             if self._own_voice is not None:
                 self._own_voice.close()
             raise
-        self._closing = False
-        self._port = listener.getsockname()[1]
-        # The threads of the connections inherit being daemons from this one.
-        self._accepting = threading.Thread(
-            target=self._server.serve_forever, name="offline-model-accepts", daemon=True
-        )
-        self._accepting.start()
+        self._started = True
 
     def close(self) -> None:
         """End all sessions (close code 1001), join all threads and free the port. May be called twice."""
-        server, self._server = self._server, None
-        if server is None:
+        if not self._started:
             return
+        self._started = False
         # From here on nobody is let in: whoever comes back at once would have a session that nothing ends. The
         # library's own shutdown comes last, since it waits for clients that no longer read.
         with self._opened:
             self._closing = True
             sessions = [session for session in self._sessions if not session.closed.is_set()]
             handlers = self._handlers
+        self.faults.resume()
         for session in sessions:
             session.close(1001, SHUTTING_DOWN)
         deadline = time.monotonic() + CLOSE_SECONDS
@@ -150,9 +151,7 @@ class OfflineModel:
                 session.drop()
         for handler in handlers:
             handler.join()
-        server.shutdown()
-        if self._accepting is not None:
-            self._accepting.join()
+        self._entrance.close()
         if self._own_voice is not None:
             self._own_voice.close()
 
@@ -166,7 +165,29 @@ class OfflineModel:
     @property
     def url(self) -> str:
         """Where clients connect, for example ws://127.0.0.1:8765/v1/realtime. Known once started."""
-        return f"ws://{self._host}:{self._port}{PATH}"
+        return f"ws://{self._entrance.host}:{self._entrance.port}{PATH}"
+
+    @property
+    def session_seconds(self) -> int:
+        """The longest that a session lasts: its `expires_at`, and its end, which is section 14's. At least 1.
+
+        May be set, for the sessions that are opened from then on.
+        """
+        return self._equipment.session_seconds
+
+    @session_seconds.setter
+    def session_seconds(self, seconds: int) -> None:
+        self._equipment = replace(self._equipment, session_seconds=seconds)
+
+    @property
+    def pace(self) -> float:
+        """How many times faster than it plays speech is sent. May be set, for the sessions opened from then on."""
+        return self._equipment.delivery.pace
+
+    @pace.setter
+    def pace(self, pace: float) -> None:
+        delivery = replace(self._equipment.delivery, pace=pace)
+        self._equipment = replace(self._equipment, delivery=delivery)
 
     @property
     def sessions(self) -> tuple[RealtimeSession, ...]:
@@ -188,16 +209,30 @@ class OfflineModel:
             return "hears and speaks with a voice that was given"
         return f"hears with {self._own_voice.recognition}, speaks with {self._own_voice.synthesis}"
 
+    def _make_server(self, listener: socket.socket) -> Server:
+        return serve(
+            self._serve,
+            sock=listener,
+            process_request=self._route,
+            compression=None,
+            ping_interval=None,
+            close_timeout=CLOSE_SECONDS,
+            max_size=MAX_FRAME_BYTES,
+            logger=_socket_logger,
+        )
+
     def _route(self, connection: ServerConnection, request: Request) -> HttpResponse | None:
         if urlsplit(request.path).path != PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Realtime sessions are at {PATH}\n")
         if self._closing:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{SHUTTING_DOWN}\n")
+        if (status := self.faults.refusing_status) is not None:
+            return connection.respond(status, f"{HTTPStatus(status).phrase}\n")
         return None
 
     def _serve(self, connection: ServerConnection) -> None:
         """Serve one client. Runs in the thread of its connection."""
-        model = admit(_given(connection.request))
+        model = self.faults.turning_away or admit(_given(connection.request))
         if isinstance(model, TurnedAway):
             event = {"event_id": new_identifier("event"), **model.error.event()}
             connection.send(orjson.dumps(event), text=True)

@@ -155,6 +155,13 @@ class Response:
         with self._going_on():
             self._end("completed", None)
 
+    def cut_short(self, reason: str) -> None:
+        """End the response as incomplete: `max_output_tokens` or `content_filter`. Does nothing if it has ended."""
+        with self._lock:
+            if self.active:
+                self._close_open("incomplete")
+                self._end("incomplete", {"type": "incomplete", "reason": reason})
+
     def fail(self, *, kind: str, code: str, message: str) -> None:
         """End the response as failed; does nothing if it has ended."""
         with self._lock:
@@ -281,8 +288,7 @@ class Response:
         return isinstance(limit, int) and self._spent().total > limit
 
     def _run_out(self) -> None:
-        self._close_open("incomplete")
-        self._end("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+        self.cut_short("max_output_tokens")
         raise Stopped
 
     def _end(self, status: str, details: dict[str, Any] | None) -> None:

@@ -43,11 +43,15 @@ class ScriptedCall:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """What the assistant does; `audio` (mu-law at 8000 Hz) is said as it is, in place of `text` in tones."""
+    """What the assistant does; `audio` (mu-law at 8000 Hz) is said as it is, in place of `text` in tones.
+
+    With `cut_short`, a reason, it breaks off behind that: the response is incomplete.
+    """
 
     text: str = ""
     calls: tuple[ScriptedCall, ...] = ()
     audio: bytes | None = None
+    cut_short: str = ""
 
 
 class LevelDetector:

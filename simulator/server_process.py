@@ -38,6 +38,8 @@ def server_settings(model_url: str, auth_token: str, directory: Path) -> dict[st
         "DATABASE_URL": f"sqlite:///{directory / 'switchboard.db'}",
         "WORKERS": "2",
         "THREADS": "16",
+        "MAX_CALLS_PER_CALLER": "1000",  # simulated callers share a number
+        "DRAIN_SECONDS": "3",
     }
 
 

@@ -19,6 +19,7 @@ from simulator.client_item import make_item
 from simulator.configuration import Configuration
 from simulator.conversation import Conversation
 from simulator.engine import Answer, Equipment
+from simulator.entrance import Connection
 from simulator.identifier import new_identifier
 from simulator.memory import Received, ReceivedEvent, RememberedItem
 from simulator.outbox import Outbox
@@ -102,8 +103,22 @@ class RealtimeSession:
         """Send a text or a binary frame with any content of any size."""
         self._outbox.put(frame)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the websocket with this code, after what has been said already. Does not wait: see `closed`."""
+    def stall(self) -> None:
+        """Read nothing, write nothing and answer no ping, until `resume`: as if the network had lost its way.
+
+        What is said meanwhile is said then. The client's connection is as alive as before, as far as it can tell.
+        """
+        self._tcp.stall()
+
+    def resume(self) -> None:
+        """Go on after `stall`, of this session or of all."""
+        self._tcp.resume()
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close the websocket, after what has been said already. Does not wait: see `closed`.
+
+        `code` is any that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999); None sends an empty close frame.
+        """
         self._outbox.close(code, reason)
 
     def drop(self) -> None:
@@ -115,6 +130,9 @@ class RealtimeSession:
             if connection.protocol_mutex.acquire(blocking=False):
                 connection.socket.close()
                 connection.protocol_mutex.release()
+            elif self._tcp.stalled:
+                # The thread that sends waits for the connection to go on, which is this one's to end.
+                connection.socket.close()
             else:
                 # A thread is sending, perhaps for ever; closing would not wake it, this does.
                 connection.socket.shutdown(socket.SHUT_RDWR)
@@ -122,9 +140,16 @@ class RealtimeSession:
             logger.debug("%s: dropped after it had ended", self.id)
         connection.close_socket()
 
+    @property
+    def _tcp(self) -> Connection:
+        connection = self._connection.socket
+        assert isinstance(connection, Connection)
+        return connection
+
     def run(self) -> None:
         """Serve the client until its connection ends. Runs in the connection's thread."""
         self._outbox.start()
+        self._outbox.pause(self._equipment.faults.created_s)
         self._emit({"type": "session.created", "session": self._configuration.snapshot()})
         try:
             while True:
@@ -200,6 +225,7 @@ class RealtimeSession:
         if self._configuration.input_format != input_format:
             self._to_ulaw = to_ulaw(self._configuration.input_format)
         self._turns.configure()
+        self._outbox.pause(self._equipment.faults.updated_s)
         self._emit({"type": "session.updated", "session": self._configuration.snapshot()})
 
     def _create_item(self, event: dict[str, Any]) -> None:

@@ -26,10 +26,14 @@ def perform(answer: Answer, response: Response, voice: Voice, delivery: Delivery
                 response.write(word)
         else:
             _speak(answer, response, voice, delivery)
-        response.close_message()
+        if answer.calls or not answer.cut_short:
+            response.close_message()
     for call in answer.calls:
         response.call(call)
-    response.finish()
+    if answer.cut_short:
+        response.cut_short(answer.cut_short)
+    else:
+        response.finish()
 
 
 def _speak(answer: Answer, response: Response, voice: Voice, delivery: Delivery) -> None:

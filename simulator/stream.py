@@ -28,8 +28,10 @@ class MediaStream:
         latency: int,
         emit: Callable[[PhoneEvent], None],
         wake: Callable[[], None],
+        receive_buffer: int | None = None,
     ) -> None:
         """`clock` gives the sample time now; `latency` delays every message either way, in samples.
+        `receive_buffer` is the socket's, in bytes.
 
         `emit` is told what happens, in the call's thread. `wake` is called in the reader's thread when
         something other than audio has arrived.
@@ -45,7 +47,7 @@ class MediaStream:
             self.playout.marks,
             self.playout.clears,
         )
-        self.socket = MediaSocket(record.stream_sid, self._arrive)
+        self.socket = MediaSocket(record.stream_sid, self._arrive, receive_buffer)
         self._writer = writer
         self._clock = clock
         self._latency = latency

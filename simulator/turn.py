@@ -242,6 +242,9 @@ class Turns:
     def _respond(self, response: Response, thought: Thought, answer: Answer | None) -> None:
         """Runs in the thread of the response."""
         try:
+            response.stopped.wait(self._equipment.faults.response_s)
+            if failure := self._equipment.faults.next_failure():
+                raise failure
             if answer is None:
                 heard = thought.listen()
                 with self._lock:

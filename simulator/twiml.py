@@ -1,101 +1,65 @@
 """TwiML as the simulated phone follows it: XML to verbs.
 
 Source: Twilio, "TwiML for Programmable Voice", as far as Switchboard's documents use it: Say, Play,
-Pause, Hangup, Reject, Redirect, Dial and Connect with one Stream. Another verb is refused by name,
-because a call that skipped it would not be the call that Twilio makes. Pure; any thread.
+Pause, Hangup, Reject, Redirect, Dial a number or a Conference, Record, Gather, and Connect with one Stream.
+Another verb is refused by name, because a call that skipped it would not be the call that Twilio makes. Pure;
+any thread.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 from urllib.parse import urljoin, urlsplit, urlunsplit
 from xml.etree import ElementTree
 
-Method = Literal["GET", "POST"]
+from simulator import twiml_attributes
+from simulator.twiml_error import StreamRefusedError, TwimlError
+from simulator.twiml_verbs import (
+    Conference,
+    Connect,
+    Dial,
+    Gather,
+    Hangup,
+    Method,
+    Pause,
+    Play,
+    Record,
+    Redirect,
+    Reject,
+    Say,
+    StatusCallback,
+    Stream,
+    Verb,
+)
+
+__all__ = [
+    "CONTENT_TYPES",
+    "PARAMETER_LIMIT",
+    "Conference",
+    "Connect",
+    "Dial",
+    "Gather",
+    "Hangup",
+    "Method",
+    "Pause",
+    "Play",
+    "Record",
+    "Redirect",
+    "Reject",
+    "Say",
+    "StatusCallback",
+    "Stream",
+    "StreamRefusedError",
+    "TwimlError",
+    "Verb",
+    "check_type",
+    "parse",
+    "stream_url",
+]
 
 CONTENT_TYPES = ("text/xml", "application/xml")
 
 PARAMETER_LIMIT = 500
 """A Parameter's name and value have fewer characters than this together. Source: TwiML Stream."""
 
-
-class TwimlError(Exception):
-    """Twilio would not run this document. `code` is Twilio's: 12100 is no XML, 12200 is XML but not TwiML,
-    12300 is sent as another type than XML."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class StreamRefusedError(Exception):
-    """Twilio would not or could not open this Stream. `code` is Twilio's error: 31901 to 31941."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Play:
-    """Either a `url` with audio or `digits` (DTMF keys, `w` for half a second of silence); the other is
-    empty."""
-
-    url: str = ""
-    digits: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    seconds: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    reason: str = "rejected"
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    url: str
-    method: Method = "POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    number: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A bidirectional media stream. `url` is as written in the document; `stream_url` checks and
-    resolves it."""
-
-    url: str
-    name: str | None = None
-    track: str = "inbound_track"
-    parameters: dict[str, str] = field(default_factory=dict)
-    status_callback: str | None = None
-    status_method: Method = "POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Connect:
-    stream: Stream
-    action: str | None = None
-    method: Method = "POST"
-
-
-Verb: TypeAlias = Say | Play | Pause | Hangup | Reject | Redirect | Dial | Connect
+_CALL_EVENTS = ("completed",)
 
 
 def check_type(content_type: str) -> None:
@@ -161,15 +125,19 @@ def _verb(element: ElementTree.Element) -> Verb:
                 raise TwimlError(12200, "<Play> has either digits or a URL")
             return Play(url=text, digits=digits)
         case "Pause":
-            return Pause(_seconds(element.get("length", "1")))
+            return Pause(twiml_attributes.seconds(element, "length", "1"))
         case "Hangup":
             return Hangup()
         case "Reject":
             return Reject(element.get("reason", "rejected"))
         case "Redirect":
-            return Redirect(text, _method(element, "method"))
+            return Redirect(text, twiml_attributes.method(element))
         case "Dial":
-            return Dial(text)
+            return _dial(element)
+        case "Record":
+            return _record(element)
+        case "Gather":
+            return _gather(element)
         case "Connect":
             return _connect(element)
     raise TwimlError(12200, f"<{element.tag}> is no verb that the simulated phone knows")
@@ -190,10 +158,10 @@ def _connect(element: ElementTree.Element) -> Connect:
             stream.get("track", "inbound_track"),
             dict(_parameter(child) for child in stream),
             stream.get("statusCallback"),
-            _method(stream, "statusCallbackMethod"),
+            twiml_attributes.method(stream, "statusCallbackMethod"),
         ),
         element.get("action"),
-        _method(element, "method"),
+        twiml_attributes.method(element),
     )
 
 
@@ -212,21 +180,69 @@ def _parameter(element: ElementTree.Element) -> tuple[str, str]:
     return name, value
 
 
-def _method(element: ElementTree.Element, attribute: str) -> Method:
-    match element.get(attribute, "POST").upper():
-        case "GET":
-            return "GET"
-        case "POST":
-            return "POST"
-        case other:
-            raise TwimlError(12200, f"<{element.tag} {attribute}={other!r}>: it is GET or POST")
+def _dial(element: ElementTree.Element) -> Dial:
+    nouns = list(element)
+    if len(nouns) > 1 or any(noun.tag not in ("Number", "Conference") for noun in nouns):
+        found = ", ".join(f"<{noun.tag}>" for noun in nouns)
+        raise TwimlError(12200, f"<Dial> holds one number, <Number> or <Conference> here, not {found}")
+    noun = nouns[0] if nouns else element
+    text = (noun.text or "").strip()
+    if not text:
+        raise TwimlError(12200, f"<{noun.tag}> says neither a number nor a conference")
+    time_limit = "timeLimit" in element.attrib
+    conference = noun.tag == "Conference"
+    return Dial(
+        "" if conference else text,
+        _conference(noun, text) if conference else None,
+        element.get("callerId"),
+        twiml_attributes.seconds(element, "timeout", "30"),
+        twiml_attributes.seconds(element, "timeLimit", "") if time_limit else None,
+        element.get("action"),
+        twiml_attributes.method(element),
+        noun.get("sendDigits", ""),
+        None if conference else twiml_attributes.callback(noun, events=_CALL_EVENTS),
+    )
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise TwimlError(12200, f"<Pause length={text!r}> is no number of seconds")
-    return seconds
+def _conference(noun: ElementTree.Element, name: str) -> Conference:
+    return Conference(
+        name,
+        twiml_attributes.flag(noun, "startConferenceOnEnter", True),
+        twiml_attributes.flag(noun, "endConferenceOnExit", False),
+        twiml_attributes.flag(noun, "muted", False),
+        noun.get("participantLabel"),
+        twiml_attributes.callback(noun),
+    )
+
+
+def _record(element: ElementTree.Element) -> Record:
+    return Record(
+        element.get("action"),
+        twiml_attributes.method(element),
+        twiml_attributes.seconds(element, "timeout", "5"),
+        element.get("finishOnKey", "1234567890*#"),
+        twiml_attributes.seconds(element, "maxLength", "3600"),
+        twiml_attributes.flag(element, "playBeep", True),
+        twiml_attributes.callback(element, "recordingStatusCallback", ("completed",)),
+    )
+
+
+def _gather(element: ElementTree.Element) -> Gather:
+    prompt = []
+    for child in element:
+        verb = _verb(child)
+        if not isinstance(verb, Say | Play | Pause):
+            raise TwimlError(12200, f"<Gather> holds <Say>, <Play> and <Pause>, not <{child.tag}>")
+        prompt.append(verb)
+    digits = element.get("numDigits")
+    if digits is not None and not (digits.isascii() and digits.isdigit() and int(digits) > 0):
+        raise TwimlError(12200, f"<Gather numDigits={digits!r}> is no number of digits")
+    return Gather(
+        tuple(prompt),
+        None if digits is None else int(digits),
+        element.get("finishOnKey", "#"),
+        twiml_attributes.seconds(element, "timeout", "5"),
+        element.get("action"),
+        twiml_attributes.method(element),
+        twiml_attributes.flag(element, "actionOnEmptyResult", False),
+    )

@@ -108,7 +108,7 @@ class Requester:
 
 
 class StatusCallbacks:
-    """Delivers stream status callbacks in order, from a thread of its own, as the call does not wait
+    """Delivers status callbacks in order, from a thread of its own, as the call does not wait
     for them.
 
     The thread runs from the first callback until `close`.
@@ -122,13 +122,15 @@ class StatusCallbacks:
         self._queue = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._deliver, name=name, daemon=True)
         self._started = False
+        self._lock = threading.Lock()
 
     def post(self, method: Literal["GET", "POST"], url: str, fields: dict[str, str]) -> None:
-        """Queue one callback. The call's thread."""
+        """Queue one callback. Any thread, before `close`."""
         self._queue.put((method, url, fields))
-        if not self._started:
-            self._started = True
-            self._thread.start()
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._thread.start()
 
     def close(self) -> None:
         """Wait until all are delivered or have failed, at most `TIMEOUT_S` for each."""

@@ -53,6 +53,7 @@ def call(server: Server, tmp_path: Path, speech: bytes, assistant: Callable[[Med
     return told
 
 
+@pytest.mark.slow
 def test_an_answer_before_the_end_of_a_long_file_is_heard(server: Server, tmp_path: Path) -> None:
     def assistant(media: Media) -> None:
         media.expect("start")
@@ -64,6 +65,7 @@ def test_an_answer_before_the_end_of_a_long_file_is_heard(server: Server, tmp_pa
     assert any(line.startswith("turn 1     answer after ") for line in told)
 
 
+@pytest.mark.slow
 def test_an_answer_may_be_longer_than_anybodys_patience(server: Server, tmp_path: Path) -> None:
     def assistant(media: Media) -> None:
         media.expect("start")

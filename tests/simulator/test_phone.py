@@ -858,7 +858,12 @@ def test_say_play_pause_and_redirect_take_their_time_in_order(
     )
     server.documents["/next"] = "<Response><Play digits='1'/><Play>/missing</Play><Reject/></Response>"
     server.statuses["/missing"] = 404
-    phone = make_phone(recording=path, speak=lambda text: LOUD * (80 * len(text)))
+    told: list[tuple[int, bytes]] = []
+    phone = make_phone(
+        recording=path,
+        speak=lambda text: LOUD * (80 * len(text)),
+        listen=lambda start, audio: told.append((start, audio)),
+    )
     phone.dial()
     result = phone.await_end(SOON)
     assert result.reason == "reject"
@@ -877,6 +882,8 @@ def test_say_play_pause_and_redirect_take_their_time_in_order(
     assert right[beeped : beeped + 400] == [7932] * 400
     assert beeped >= said + 800
     assert said >= spoken_at
+    assert samples(b"".join(audio for _, audio in told)) == right
+    assert [start for start, _ in told] == list(range(0, len(right), 160))
 
 
 def test_hanging_up_cuts_a_verb_short(server: Server, make_phone: PhoneMaker) -> None:
@@ -996,7 +1003,7 @@ def test_a_webhook_that_fails_is_an_error_of_dial(
 
 
 def test_twiml_that_twilio_would_not_run_ends_the_call(server: Server, make_phone: PhoneMaker) -> None:
-    server.documents["/twiml"] = "<Response><Gather/></Response>"
+    server.documents["/twiml"] = "<Response><Pay/></Response>"
     phone = make_phone()
     phone.dial()
     result = phone.await_end(SOON)

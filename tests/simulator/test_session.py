@@ -2,6 +2,7 @@
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -624,6 +625,97 @@ def test_a_result_for_an_unknown_call_is_refused(line: Line) -> None:
     assert client.refusal()["param"] == "item.call_id"
 
 
+HISTORY: list[dict[str, Any]] = [
+    {
+        "id": "item_1",
+        "type": "message",
+        "role": "system",
+        "content": [{"type": "input_text", "text": "Earlier the caller asked about bells."}],
+    },
+    {
+        "id": "item_2",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Hello, how can I help?"}],
+    },
+    {
+        "id": "item_3",
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": "Where is order seven?"}],
+    },
+    {
+        "id": "item_4",
+        "type": "function_call",
+        "call_id": "call_1",
+        "name": "order_status",
+        "arguments": '{"order":7}',
+    },
+    {"id": "item_5", "type": "function_call_output", "call_id": "call_1", "output": '{"ready":true}'},
+]
+"""A conversation as a client restores it in a new session, with ids of its own (openai-realtime.md, 5.1 and 14)."""
+
+
+def test_a_conversation_is_restored_item_by_item(line: Line) -> None:
+    script = Script(["It is ready."])
+    line.model_for(script)
+    client = line.client()
+    client.until("session.created")
+    for item in HISTORY:
+        client.send("conversation.item.create", item=item)
+    for number, item in enumerate(HISTORY):
+        added = client.until("conversation.item.added")
+        assert added["previous_item_id"] == (HISTORY[number - 1]["id"] if number else None)
+        assert item.items() <= added["item"].items()
+        assert client.until("conversation.item.done")["item"] == added["item"]
+    client.send("response.create")
+    client.until("response.done")
+    assert script.asked == [("after_tool", "order_status", '{"ready":true}')]
+    restored = line.model.await_session().items[: len(HISTORY)]
+    assert [(item.id, item.type, item.role) for item in restored] == [
+        (item["id"], item["type"], item.get("role", "")) for item in HISTORY
+    ]
+
+
+@pytest.mark.parametrize("again", HISTORY, ids=lambda item: str(item.get("role", item["type"])))
+def test_an_id_is_given_once(line: Line, again: dict[str, Any]) -> None:
+    """Whatever has it already: also what the model itself has said."""
+    client = line.open("Hello.")
+    client.send("response.create")
+    spoken = client.until("response.done")["response"]["output"][0]["id"]
+    for item in HISTORY:
+        client.send("conversation.item.create", item=item)
+    for taken in (again["id"], spoken):
+        client.send("conversation.item.create", item=again | {"id": taken}, event_id="e")
+        error = client.refusal()
+        assert (error["code"], error["event_id"]) == ("item_create_duplicate_item_id", "e")
+    assert len(line.model.await_session().items) == 1 + len(HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("item", "param"),
+    [
+        (HISTORY[0] | {"content": [{"type": "output_text", "text": "x"}]}, "item.content.0.type"),
+        (HISTORY[1] | {"content": [{"type": "input_text", "text": "x"}]}, "item.content.0.type"),
+        (HISTORY[1] | {"content": [{"type": "output_audio", "audio": ""}]}, "item.content.0.type"),
+        (HISTORY[2] | {"content": [{"type": "output_text", "text": "x"}]}, "item.content.0.type"),
+        (HISTORY[2] | {"role": "caller"}, "item.role"),
+        (HISTORY[2] | {"content": "x"}, "item.content"),
+        (HISTORY[3] | {"arguments": {"order": 7}}, "item.arguments"),
+        ({name: HISTORY[3][name] for name in ("type", "arguments")}, "item.name"),
+        (HISTORY[4] | {"output": {"ready": True}}, "item.output"),
+        (HISTORY[4] | {"call_id": "call_2"}, "item.call_id"),
+        (HISTORY[4] | {"role": "user"}, "item.role"),
+    ],
+)
+def test_an_item_of_the_wrong_shape_is_refused(line: Line, item: dict[str, Any], param: str) -> None:
+    client = line.open()
+    client.send("conversation.item.create", item=HISTORY[3] | {"id": "item_0"})
+    client.send("conversation.item.create", item=item)
+    assert client.refusal()["param"] == param
+    assert [each.id for each in line.model.await_session().items] == ["item_0"]
+
+
 def test_a_failing_model_arrives_as_a_failed_response(line: Line) -> None:
     client = line.open(FailureError("rate_limit_exceeded", "Slow down.", kind="rate_limit_error"))
     client.configure()
@@ -669,6 +761,16 @@ def test_a_response_stops_at_its_token_limit(line: Line) -> None:
     assert response["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
     assert len(client.audio()) == 1000 * 8
     assert response["usage"]["output_tokens"] == 20
+
+
+def test_a_response_may_be_cut_short(line: Line) -> None:
+    client = line.open(ScriptedReply("We are", audio=tone(400), cut_short="content_filter"))
+    client.configure()
+    client.send("response.create")
+    response = client.until("response.done")["response"]
+    assert response["status"] == response["output"][0]["status"] == "incomplete"
+    assert response["status_details"] == {"type": "incomplete", "reason": "content_filter"}
+    assert client.audio() == tone(400)
 
 
 def test_a_silent_caller_is_prompted(line: Line) -> None:
@@ -776,6 +878,19 @@ def test_speech_comes_at_the_pace_asked_for_in_deltas_of_the_size_asked_for(line
         if event["type"] == "response.output_audio.delta"
     ]
     assert sizes == [100] * 16 + [50]
+
+
+def test_the_pace_may_be_changed_for_sessions_to_come(line: Line) -> None:
+    model = line.model_for(Script([ScriptedReply(audio=tone(1000))]), pace=1)
+    model.pace = FAST
+    assert model.pace == FAST
+    client = line.client()
+    client.until("session.created")
+    client.configure()
+    client.send("response.create")
+    began = time.monotonic()
+    client.until("response.output_audio.done")
+    assert time.monotonic() - began < 0.7
 
 
 def test_events_are_answered_while_the_assistant_speaks(line: Line) -> None:

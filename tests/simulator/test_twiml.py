@@ -6,17 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twilio.twiml.voice_response import Connect as ConnectVerb
+from twilio.twiml.voice_response import Dial as DialVerb
 from twilio.twiml.voice_response import VoiceResponse
 
 from simulator.twiml import (
+    Conference,
     Connect,
     Dial,
+    Gather,
     Hangup,
     Pause,
     Play,
+    Record,
     Redirect,
     Reject,
     Say,
+    StatusCallback,
     Stream,
     StreamRefusedError,
     TwimlError,
@@ -43,11 +48,66 @@ def test_every_verb_that_the_sdk_writes_is_read() -> None:
         Play(url="https://voice.example.com/hello.wav"),
         Play(digits="1w2"),
         Pause(3.0),
-        Dial("+15550100009"),
+        Dial("+15550100009", caller_id="+15550100002"),
         Redirect("/next", "GET"),
         Reject("busy"),
         Hangup(),
     )
+
+
+def test_a_conference_is_read_as_the_sdk_writes_it() -> None:
+    response, dial = VoiceResponse(), DialVerb(action="/after", time_limit=600)
+    dial.conference(
+        "transfer 1",
+        start_conference_on_enter=False,
+        end_conference_on_exit=True,
+        muted=True,
+        participant_label="caller",
+        status_callback="/events",
+        status_callback_event="join leave",
+        wait_url="",
+    )
+    response.append(dial)
+    callback = StatusCallback("/events", "POST", ("join", "leave"))
+    assert parse(str(response).encode()) == (
+        Dial(
+            conference=Conference("transfer 1", False, True, True, "caller", callback),
+            time_limit=600,
+            action="/after",
+        ),
+    )
+
+
+def test_a_number_with_its_callback_is_read_as_the_sdk_writes_it() -> None:
+    response, dial = VoiceResponse(), DialVerb(timeout=10)
+    dial.number("+15550100009", send_digits="w1", status_callback="/leg", status_callback_event="answered")
+    response.append(dial)
+    callback = StatusCallback("/leg", "POST", ("answered",))
+    assert parse(str(response).encode()) == (
+        Dial("+15550100009", timeout=10, send_digits="w1", callback=callback),
+    )
+
+
+def test_record_and_gather_are_read_as_the_sdk_writes_them() -> None:
+    response = VoiceResponse()
+    response.record(
+        action="/kept",
+        timeout=3,
+        max_length=60,
+        finish_on_key="#",
+        play_beep=False,
+        recording_status_callback="/r",
+    )
+    gather = response.gather(
+        num_digits=4, timeout=2, finish_on_key="*", action="/digits", action_on_empty_result=True
+    )
+    gather.say("your code")
+    gather.pause(length=1)
+    assert parse(str(response).encode()) == (
+        Record("/kept", "POST", 3.0, "#", 60.0, False, StatusCallback("/r", "POST", ("completed",))),
+        Gather((Say("your code"), Pause(1.0)), 4, "*", 2.0, "/digits", "POST", True),
+    )
+    assert parse(b"<Response><Record/><Gather/></Response>") == (Record(), Gather())
 
 
 def test_connect_with_a_stream_is_read_with_all_that_belongs_to_it() -> None:
@@ -95,7 +155,7 @@ def test_the_number_of_a_dial_may_be_in_a_noun() -> None:
         (b"", 12100, "not XML"),
         (b"<Response><Say>cut off", 12100, "not XML"),
         (b"<html/>", 12200, "not <html>"),
-        (b"<Response><Gather/></Response>", 12200, "<Gather> is no verb"),
+        (b"<Response><Pay/></Response>", 12200, "<Pay> is no verb"),
         (b"<Response><Connect/></Response>", 12200, "exactly one <Stream>, not nothing"),
         (b"<Response><Connect><Room/></Connect></Response>", 12200, "not <Room>"),
         (b"<Response><Connect><Stream/></Connect></Response>", 12200, "no url"),
@@ -103,6 +163,17 @@ def test_the_number_of_a_dial_may_be_in_a_noun() -> None:
         (b"<Response><Play/></Response>", 12200, "either digits or a URL"),
         (b"<Response><Pause length='soon'/></Response>", 12200, "'soon'"),
         (b"<Response><Pause length='inf'/></Response>", 12200, "'inf'"),
+        (b"<Response><Dial/></Response>", 12200, "neither a number nor a conference"),
+        (b"<Response><Dial><Sip>sip:x</Sip></Dial></Response>", 12200, "not <Sip>"),
+        (
+            b"<Response><Dial><Number>1</Number><Number>2</Number></Dial></Response>",
+            12200,
+            "<Number>, <Number>",
+        ),
+        (b"<Response><Dial timeout='-1'>+15550100009</Dial></Response>", 12200, "timeout='-1'"),
+        (b"<Response><Dial><Conference muted='so'>x</Conference></Dial></Response>", 12200, "true or false"),
+        (b"<Response><Gather numDigits='0'/></Response>", 12200, "numDigits='0'"),
+        (b"<Response><Gather><Hangup/></Gather></Response>", 12200, "not <Hangup>"),
         (b"<Response><Redirect method='PUT'>/x</Redirect></Response>", 12200, "GET or POST"),
     ],
 )
