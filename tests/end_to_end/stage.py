@@ -31,11 +31,13 @@ class Stage:
         self.server = server
         self.model = model
         self.script = script
+        self.url = server.url
+        """Where the phones call."""
 
     @contextmanager
     def phone(self, **options: object) -> Iterator[Phone]:
         arguments = {"auth_token": AUTH_TOKEN, **options}
-        with Phone(f"{self.server.url}/twiml", **arguments) as phone:  # type: ignore[arg-type]
+        with Phone(f"{self.url}/twiml", **arguments) as phone:  # type: ignore[arg-type]
             yield phone
 
     @contextmanager

@@ -10,6 +10,7 @@ import time
 import wave
 from array import array
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -146,23 +147,56 @@ def test_every_command_has_help_that_names_its_options() -> None:
         assert "Usage:" in done.stdout
 
 
-def test_a_reload_reads_the_settings_again_and_keeps_the_old_ones_if_they_are_wrong(
+def test_a_reload_reads_everything_again_and_keeps_what_was_right_if_anything_is_wrong(
     stage: Stage, tmp_path: Path
 ) -> None:
-    settings = server_settings(stage.model, tmp_path) | {"WORKERS": "1"}
+    dotenv, assistant = tmp_path / ".env", tmp_path / "assistant.toml"
+    right = Path(server_settings(stage.model, tmp_path)["ASSISTANT"]).read_text()
+    assistant.write_text(right)
+    settings = server_settings(stage.model, tmp_path) | {"WORKERS": "1", "ASSISTANT": str(assistant)}
     del settings["TWILIO_AUTH_TOKEN"]
-    dotenv = tmp_path / ".env"
     dotenv.write_text(f"TWILIO_AUTH_TOKEN={AUTH_TOKEN}\n")
     with ServerProcess(settings, tmp_path) as server:
         running = Stage(server, stage.model, stage.script)
-        dotenv.write_text("TWILIO_AUTH_TOKEN=rotated\nSTREAM_TOKEN_TTL=soon\n")
-        os.kill(server.pid, signal.SIGHUP)
-        running.await_log("reloading with the settings as they were: STREAM_TOKEN_TTL is not a number")
-        dotenv.write_text("TWILIO_AUTH_TOKEN=rotated\n")
-        os.kill(server.pid, signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
-        fields = {"CallSid": f"CA{'3' * 32}"}
-        headers = {SIGNATURE_HEADER: sign("rotated", f"{server.url}/twiml", fields.items())}
-        while post(running, "/twiml", fields, **headers) != 200:
-            assert time.monotonic() < deadline, running.log()
-            time.sleep(0.05)  # another process has no event to give
+
+        def reload(token: str, more: str, content: str, complaint: str) -> None:
+            before = workers(server.pid)
+            dotenv.write_text(f"TWILIO_AUTH_TOKEN={token}\n{more}")
+            assistant.write_text(content)
+            os.kill(server.pid, signal.SIGHUP)
+            if complaint:
+                running.await_log(f"reloading with the settings as they were: {complaint}")
+            await_others(server.pid, before)
+
+        webhook = '[webhook]\nurl = "https://crm.example.com/"\n'
+        reload("rotated", "STREAM_TOKEN_TTL=soon\n", right, "STREAM_TOKEN_TTL is not a number")
+        reload("rotated", "", f"{right}\ntypo = [", ".*assistant.toml: is not TOML")
+        reload("rotated", "", f"{right}\n{webhook}", ".*WEBHOOK_SECRET, to sign with")
+        assert status(running, "rotated") == 403
+        # Not only the reload: a worker that is started later must not read what is wrong either.
+        before = workers(server.pid)
+        os.kill(before.pop(), signal.SIGKILL)
+        await_others(server.pid, before)
+        assert status(running, AUTH_TOKEN) == 200
+        reload("rotated", "", right, "")
+        assert status(running, "rotated") == 200
+
+
+def workers(master: int) -> set[int]:
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return {int(pid) for pid in children}
+
+
+def await_others(master: int, before: set[int]) -> None:
+    """Wait until none of these workers is left, and there is another one."""
+    deadline = time.monotonic() + PATIENCE
+    while not (now := workers(master)) or now & before:
+        assert time.monotonic() < deadline, (now, before)
+        time.sleep(0.05)  # another process has no event to give
+
+
+def status(running: Stage, token: str) -> int:
+    """Of the answer to a webhook that is signed with the token."""
+    fields = {"CallSid": f"CA{token_hex(16)}", "From": "+15550100001"}
+    signature = sign(token, f"{running.server.url}/twiml", fields.items())
+    return post(running, "/twiml", fields, **{SIGNATURE_HEADER: signature})

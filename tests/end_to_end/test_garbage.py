@@ -5,6 +5,8 @@ import pytest
 from simulator.script import tone
 from tests.end_to_end.stage import PATIENCE, Stage, finished
 
+pytestmark = pytest.mark.slow
+
 GARBAGE_FROM_THE_PHONE = {
     "malformed JSON": ('{"event":"media"', "not JSON"),
     "binary frame": (b"\x00\x01", "binary frame of 2 bytes"),

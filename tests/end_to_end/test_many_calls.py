@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from simulator.call_result import CallResult
 from simulator.phone_events import Spoke
 from simulator.script import silence, tone
@@ -40,9 +42,9 @@ def await_census(stage: Stage, reached: Callable[[Counter[str]], bool]) -> Count
     return now
 
 
-ALL_THREADS = 2 + 2 * (3 + 16)
-"""The master with its watch on the parent; in each worker its main thread, drain, clock and the pool. The pools
-start a thread when none is idle, so there may be fewer for a while."""
+ALL_THREADS = 2 + 2 * (4 + 16)
+"""The master with its watch on the parent; in each worker its main thread, drain, clock, journal and the pool.
+The pools start a thread when none is idle, so there may be fewer for a while."""
 
 
 def twenty_calls(stage: Stage) -> list[CallResult]:
@@ -59,6 +61,7 @@ def twenty_calls(stage: Stage) -> list[CallResult]:
         return [phone.await_end(PATIENCE) for phone in phones]
 
 
+@pytest.mark.slow
 def test_twenty_calls_at_once_complete_and_leave_nothing_behind(stage: Stage) -> None:
     """Two workers of 16 threads each: ten calls a worker, if neither takes more than it has threads for."""
     twenty_calls(stage)

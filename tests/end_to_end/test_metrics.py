@@ -29,6 +29,7 @@ def value(page: str, name: str) -> float:
     return float(found[1])
 
 
+@pytest.mark.slow
 def test_the_two_latencies_of_a_turn_are_those_that_the_caller_noticed(stage: Stage, tmp_path: Path) -> None:
     stage.script.answers = [ScriptedReply("a long answer", audio=tone(6000))]
     settings = server_settings(stage.model, tmp_path) | {"METRICS_TOKEN": TOKEN}
