@@ -67,6 +67,7 @@ def test_a_reload_cuts_no_call(stage: Stage, tmp_path: Path) -> None:
     assert not any(isinstance(event, Spoke) for result in results for event in result.events)
 
 
+@pytest.mark.slow
 def test_the_calls_of_killed_workers_go_on_in_new_ones(stage: Stage, tmp_path: Path) -> None:
     with deployed(stage, tmp_path) as (server, phones):
         for pid in children(server):

@@ -81,6 +81,7 @@ def test_twenty_calls_at_once_complete_and_leave_nothing_behind(stage: Stage) ->
         raise AssertionError(f"left behind: {census(stage.server.pid) - idle}") from None
 
 
+@pytest.mark.slow
 def test_who_calls_a_full_server_hears_the_fallback(stage: Stage, tmp_path: Path) -> None:
     """Of four threads one is kept for webhooks; without it the fourth caller would listen to nothing."""
     settings = server_settings(stage.model.url, AUTH_TOKEN, tmp_path) | {"WORKERS": "1", "THREADS": "4"}

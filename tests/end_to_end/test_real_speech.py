@@ -33,6 +33,7 @@ def fetch(cache: Path) -> Path:
     return cache / SOUNDS
 
 
+@pytest.mark.slow
 def test_real_speech_reaches_the_model_byte_for_byte_and_in_order(
     stage: Stage, pytestconfig: pytest.Config
 ) -> None:

@@ -17,6 +17,8 @@ from simulator.tone import tone
 from tests.simulator.telephony import OURS, THEM, WORDS, Telephony, bursts, side, telephony
 from tests.simulator.test_phone import SILENCE, SOON, TOKEN, of
 
+pytestmark = pytest.mark.slow
+
 HANG_UP = "<Response><Hangup/></Response>"
 STAY = "<Response><Pause length='60'/></Response>"
 ALL_EVENTS = ["initiated", "ringing", "answered", "completed"]

@@ -15,6 +15,8 @@ from simulator.tone import tone
 from tests.simulator.telephony import OTHER, OURS, THEM, WORDS, Telephony, bursts, eventually, side, telephony
 from tests.simulator.test_phone import SOON, of
 
+pytestmark = pytest.mark.slow
+
 ROOM = "room <1>"
 
 

@@ -12,6 +12,8 @@ from simulator.tone import tone
 from tests.simulator.telephony import OURS, THEM, WORDS, Telephony, bursts, side, telephony
 from tests.simulator.test_phone import SOON, of
 
+pytestmark = pytest.mark.slow
+
 AFTER = "<Response><Hangup/></Response>"
 
 

@@ -12,6 +12,8 @@ from simulator.wav import parse_wav
 from tests.simulator.telephony import THEM, WORDS, Telephony, bursts, telephony
 from tests.simulator.test_phone import SOON, TOKEN
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Telephony]:
