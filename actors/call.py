@@ -45,7 +45,7 @@ from actors.meter import Outcome
 from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
 from actors.sessions import ModelSession, Sessions
 from actors.setup import CallSetup
-from actors.supervision import Consequence, Restart, Supervision
+from actors.supervision import Consequence, EndHere, Restart, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolOverdue, ToolRunner
 from actors.twilio import TwilioActor
@@ -112,9 +112,9 @@ class CallActor(Member):
         self._ended = ended
         self._phone: ActorRef[TwilioActor] | None = None
         self._reader: PhoneReader | None = None
-        supervision = Supervision()
-        self._sessions = Sessions(self.actor_ref, setup, clock, supervision)
-        self._listeners = Listeners(self.actor_ref, setup.record, clock, supervision)
+        self._supervision = Supervision()
+        self._sessions = Sessions(self.actor_ref, setup, clock, self._supervision)
+        self._listeners = Listeners(self.actor_ref, setup.record, clock, self._supervision)
         self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, setup.context, clock)
         self._talk = Talk(setup, self._started_at)
         self._draining = False
@@ -284,13 +284,17 @@ class CallActor(Member):
         post(self._phone, Attach(None))
         self._follow(consequence, error)
 
-    def _follow(self, consequence: Consequence, error: Exception) -> None:
-        if not isinstance(consequence, Restart):
-            self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
-            return
-        self.log.info("a new session in %.1f s", consequence.seconds)
-        self._remind(DeadlinePassed.RETRY_MODEL, consequence.seconds)
-        self._carry_out(self._talk.session_lost(consequence.seconds > 0, time.monotonic()))
+    def _follow(self, consequence: Consequence, error: Exception | None) -> None:
+        """Do what the table says of a child without which the call cannot go on."""
+        match consequence:
+            case Restart(seconds=seconds):
+                self.log.info("a new session in %.1f s", seconds)
+                self._remind(DeadlinePassed.RETRY_MODEL, seconds)
+                self._carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
+            case EndHere():
+                self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
+            case _:
+                self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
 
     def _give_session_up(self, session: ModelSession | None, why: str) -> None:
         """Replace a session which lives, as far as anybody can see, and does not do its work."""
@@ -455,7 +459,7 @@ class CallActor(Member):
             self._note("listener failed", reason=str(error))
         elif member == self._phone:
             self._phone = None
-            self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
+            self._follow(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
             if self._phase is Phase.CLOSING_PHONE:
                 self._finish()
 
