@@ -240,8 +240,8 @@ class CallActor(Member):
     # The model's sessions
 
     def _talks(self, model: ActorRef[Any] | None) -> bool:
-        session = self._sessions.current
-        return session is not None and session.begun and session.ref == model
+        talking = self._sessions.talking
+        return talking is not None and talking.ref == model
 
     def _session_ready(self, model: ActorRef[Any], expires_at: float | None) -> None:
         session = self._sessions.find(model)
@@ -390,7 +390,7 @@ class CallActor(Member):
             self._remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
 
     def _keep_what_is_needed(self) -> None:
-        if self._sessions.begun and self._talk.assistant_audible and not self._talk.unheard_turn:
+        if self._sessions.talking and self._talk.assistant_audible and not self._talk.unheard_turn:
             self._keep(KEPT_SECONDS)
 
     def _keep(self, seconds: float) -> None:

@@ -65,9 +65,9 @@ class Sessions:
         return [each for each in (self.current, self.spare, *self._ending) if each is not None]
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a session that talks."""
-        return self.current is not None and self.current.begun
+    def talking(self) -> ModelSession | None:
+        """The session that talks; None: there is none, or it has not begun."""
+        return self.current if self.current is not None and self.current.begun else None
 
     def find(self, ref: object) -> ModelSession | None:
         """The session of that actor, also where it is ending."""
@@ -99,8 +99,8 @@ class Sessions:
 
     def heard(self) -> None:
         """The assistant can be heard: the current session does its work."""
-        if self.current is not None and self.current.begun:
-            self._setup.endpoints.worked(self.current.endpoint)
+        if talking := self.talking:
+            self._setup.endpoints.worked(talking.endpoint)
 
     def roll_over(self) -> bool:
         """The current session ends soon: make its successor, or see to it that there is one.
@@ -137,10 +137,10 @@ class Sessions:
 
         None: it was not the current one, and the call does without it.
         """
-        is_current, is_spare = session is self.current, session is self.spare
+        wanted, is_spare = self.wanted(session), session is self.spare
         if exited:
             self.forget(session)
-        if not is_current and not is_spare:
+        if not wanted:
             return None
         if not exited:
             self.end(session)
@@ -184,8 +184,8 @@ class Sessions:
 
     def tell(self, message: object) -> None:
         """Tell the session that talks. One that has not begun is told everything when it does."""
-        if self.current is not None and self.current.begun:
-            post(self.current.ref, message)
+        if talking := self.talking:
+            post(talking.ref, message)
 
     def _release(self, session: ModelSession) -> None:
         if session is self.current:

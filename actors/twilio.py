@@ -200,12 +200,13 @@ class TwilioActor(Member):
             post(self.parent, self._playback)
 
     def _interrupt(self, dead_responses: frozenset[str], caller: SpeechEdge | None) -> None:
-        if self._ledger.pending:
+        pending = self._ledger.pending
+        if pending:
             self._send(self._encoder.clear())
-            self._voice.cleared(caller, self._clock())
-            self._meter.interrupted()
         now = self._clock()
-        if self._ledger.pending:
+        if pending:
+            self._voice.cleared(caller, now)
+            self._meter.interrupted()
             self._listeners.tell(Cleared(0.0, self._ledger.generation, self._ledger.head_ms(now)))
         heard_out = self._ledger.heard_out(now)
         cut_off = tuple(heard for heard in self._ledger.interrupt(now) if heard.part != SOUND)

@@ -112,8 +112,12 @@ class Ledger:
         return self._queued_ms
 
     def head_ms(self, now: float) -> float:
-        """How much of that will have been played when something sent now gets to the phone."""
-        return self._head_on_arrival(now)
+        """Where the play head will be in that when something sent now gets to the phone."""
+        if self._confirmed_at is None:
+            head = self._run_start_ms + (now - self._run_started_at) * 1000
+        else:
+            head = self._confirmed_ms + (now - self._confirmed_at) * 1000 + (self.round_trip_ms or 0.0)
+        return max(self._confirmed_ms, min(head, self._queued_ms))
 
     @property
     def due_at(self) -> float | None:
@@ -126,7 +130,7 @@ class Ledger:
 
     def queue(self, part: Part, duration_ms: float, now: float) -> str:
         """Audio goes out now. Returns the name of the mark to send right behind it."""
-        if self._head_on_arrival(now) >= self._queued_ms:
+        if self.head_ms(now) >= self._queued_ms:
             # The phone has nothing left to play by the time this gets there: it starts playing at once.
             self._run_start_ms = self._queued_ms
             self._run_started_at = now
@@ -195,7 +199,7 @@ class Ledger:
         """The parts which a clear that goes out now is too late for, although no mark has confirmed that yet."""
         return tuple(
             heard
-            for heard in self._heard_by(self._head_on_arrival(now))
+            for heard in self._heard_by(self.head_ms(now))
             if heard.heard_ms == heard.queued_ms and heard.part in self._finished
         )
 
@@ -206,7 +210,7 @@ class Ledger:
         """
         cut_off = [
             heard
-            for heard in self._heard_by(self._head_on_arrival(now))
+            for heard in self._heard_by(self.head_ms(now))
             if heard.heard_ms < heard.queued_ms or heard.part not in self._finished
         ]
         self._generation += 1
@@ -220,14 +224,6 @@ class Ledger:
             heard[segment.part] = heard.get(segment.part, 0.0) + _overlap(segment, head)
             queued[segment.part] = queued.get(segment.part, 0.0) + segment.end_ms - segment.start_ms
         return [Heard(part, int(heard[part]), int(queued[part])) for part in heard]
-
-    def _head_on_arrival(self, now: float) -> float:
-        """Where the play head will be when something sent now gets to the phone."""
-        if self._confirmed_at is None:
-            head = self._run_start_ms + (now - self._run_started_at) * 1000
-        else:
-            head = self._confirmed_ms + (now - self._confirmed_at) * 1000 + (self.round_trip_ms or 0.0)
-        return max(self._confirmed_ms, min(head, self._queued_ms))
 
     def _forget_what_was_heard(self) -> None:
         # Whole parts, wherever they stand: one that is not complete may stand before them for ever, because its

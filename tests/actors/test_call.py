@@ -188,7 +188,7 @@ class Call:
 
     def pause(self) -> None:
         """Wait until nobody speaks or is about to."""
-        wait_until(lambda: self.actor._sessions.begun and not self.actor._talk.busy, "a pause")
+        wait_until(lambda: self.actor._sessions.talking and not self.actor._talk.busy, "a pause")
 
     def floor(self, floor: Floor) -> None:
         """Wait until the call knows whose turn it is."""
@@ -879,7 +879,7 @@ def test_lost_in_mid_answer_the_next_session_goes_on_when_the_phone_has_played_i
     call.clock.expire(RETRY)
     second = call.connect(2)
     assert items(second, 1) == [("assistant", "Hello there.")]
-    wait_until(lambda: call.actor._sessions.begun, "the new session has begun")
+    wait_until(lambda: call.actor._sessions.talking, "the new session has begun")
     call.settle()
     assert second.sent() == []  # it would talk over, or behind, what is still playing
     call.play()
@@ -929,7 +929,7 @@ def test_lost_while_a_function_runs_its_output_goes_to_the_next_session(
     call.clock.expire(RETRY)
     second = call.connect(2)
     assert items(second, 2) == [("assistant", "Hello there."), ("function_call", "call_1")]
-    wait_until(lambda: call.actor._sessions.begun, "the new session has begun")
+    wait_until(lambda: call.actor._sessions.talking, "the new session has begun")
     assert second.sent() == []
     finish.set()
     assert items(second, 1) == [("function_call_output", '"found"')]
@@ -975,7 +975,7 @@ def test_sessions_may_be_lost_one_after_the_other_and_the_conversation_stays(
         call.clock.expire(RETRY)
         socket = call.connect(number)
         assert items(socket, 1) == [("assistant", "Hello there.")]
-        wait_until(lambda: call.actor._sessions.begun, "the new session has begun")
+        wait_until(lambda: call.actor._sessions.talking, "the new session has begun")
 
 
 def test_what_a_session_says_that_was_given_up_is_not_taken_for_the_next_ones(

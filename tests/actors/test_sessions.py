@@ -103,9 +103,9 @@ def test_the_format_is_that_of_the_endpoint_whatever_the_session_says() -> None:
 def test_only_a_session_that_has_begun_is_told_anything(stage: Stage) -> None:
     session = stage.sessions.start()
     stage.sessions.tell(CheckAlive())
-    assert not stage.sessions.begun
+    assert not stage.sessions.talking
     session.begun = True
-    assert stage.sessions.begun
+    assert stage.sessions.talking
     stage.sessions.tell(CheckAlive())
     stage.sockets[0].expect_ping()
     assert stage.sockets[0].pings() == 0
@@ -270,7 +270,7 @@ def test_a_successor_for_which_there_is_no_thread_does_not_end_the_session_that_
     monkeypatch.setattr(OpenAIActor, "start", start)
     assert stage.sessions.roll_over() is False
     assert stage.reminders()[-1] == AGAIN_SECONDS
-    assert stage.sessions.begun
+    assert stage.sessions.talking
 
 
 def test_a_successor_that_is_there_takes_the_place_of_a_session_that_is_lost(stage: Stage) -> None:
