@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from wire.phone_number import E164
+
 DIRECTORY = "directory"
 """Key of the validation context: the folder that relative paths start from. Without it, the working directory."""
 
@@ -29,7 +31,7 @@ def _sound_file(path: Path, info: ValidationInfo) -> Path:
 SoundFile = Annotated[Path, AfterValidator(_sound_file)]
 """A sound that exists: WAV, or bare mu-law at 8000 Hz. Written relative to the assistant's file."""
 
-PhoneNumber = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
+PhoneNumber = Annotated[str, Field(pattern=f"^{E164}$")]
 """E.164: a plus sign, the country's code and the rest, digits only."""
 
 Sentence = Annotated[str, Field(min_length=1, max_length=1000)]

@@ -11,7 +11,6 @@
 `simulator.twilio_rest` is its REST API.
 """
 
-import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -30,10 +29,9 @@ from simulator.phone_events import PhoneEvent
 from simulator.recording_store import KeptRecording
 from simulator.twiml_verbs import StatusCallback
 from simulator.webhook import Requester, Route, StatusCallbacks
+from wire.phone_number import is_e164
 
 ACCOUNT_SID = "AC" + "0" * 32
-
-_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 class PhoneNetwork:
@@ -95,7 +93,7 @@ class PhoneNetwork:
     @staticmethod
     def valid(number: str) -> bool:
         """Whether it is a number as +15550100009 (E.164)."""
-        return _NUMBER.fullmatch(number) is not None
+        return is_e164(number)
 
     def own(self, number: str) -> OwnedNumber:
         """Give the account a number of its own."""

@@ -1,10 +1,10 @@
 """Past calls in words: a table of many, the story of one. Plain text, which is good in a log too."""
 
-import re
 import time
 from collections.abc import Sequence
 
 from store.history import PastCall, Told
+from wire.phone_number import shortened
 from wire.transcript import Entry
 from wire.transcript_text import Spoken, clock, plain_line
 
@@ -68,10 +68,9 @@ def _when(seconds: float) -> str:
 
 
 def _number(number: str, full: bool) -> str:
-    digits = re.sub(r"\D", "", number)
     if full or not number:
         return _printable(number) or "-"
-    return f"…{digits[-2:]}" if len(digits) > 4 else "…"
+    return shortened(number)
 
 
 def _lasted(call: PastCall) -> str:

@@ -1,12 +1,10 @@
 """Whether one more call is taken."""
 
-import re
 from enum import StrEnum
 
 from store.journal import CallJournal
 from web.calls import Calls
-
-_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+from wire.phone_number import is_e164
 
 WITHHELD = frozenset({"+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"})
 """What Twilio writes for a number that it is not told: anonymous, restricted, blocked, unknown and unavailable,
@@ -44,7 +42,7 @@ class Admission:
             return Refusal.FULL
         if self._daily_budget is not None and self._journal.spent_today() >= self._daily_budget:
             return Refusal.BUDGET
-        if _NUMBER.fullmatch(caller) and caller not in WITHHELD:
+        if is_e164(caller) and caller not in WITHHELD:
             live = self._journal.calls_at_once(caller, self._longest_call_seconds)
             if live >= self._max_calls_per_caller:
                 return Refusal.CALLER

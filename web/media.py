@@ -27,12 +27,12 @@ from web.calls import Calls, LiveCall
 from web.security import upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
 from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
-from web.voice import shortened
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
 from wire.journal import CallRecord
+from wire.phone_number import shortened
 from wire.protocol import ProtocolError
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[i
 
 from actors.assistant import Assistant
 from config import WEBHOOK_PATH, stream_url_of
+from wire.phone_number import is_e164
 
 ENDED_PATH = f"{WEBHOOK_PATH}/ended"
 STATUS_PATH = f"{WEBHOOK_PATH}/stream-status"
@@ -43,7 +44,6 @@ room. At first it does not: most likely another one takes the next request. The 
 takes some seconds to start on a busy machine. web/server.py waits for the last of them."""
 
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 class Documents:
@@ -166,7 +166,7 @@ class Documents:
 
     def _dial(self, twiml: VoiceResponse, number: str, seconds: int, fields: dict[str, int]) -> None:
         # Twilio shows only a number of the account's own, or the caller's, to whom it calls; the called one is ours.
-        caller_id = self._called if _NUMBER.fullmatch(self._called) else None
+        caller_id = self._called if is_e164(self._called) else None
         twiml.dial(
             number,
             timeout=seconds,

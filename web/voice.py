@@ -27,6 +27,7 @@ from web import security, twiml
 from web.admission import Admission, Refusal
 from web.calls import Calls
 from wire.journal import Then
+from wire.phone_number import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -180,12 +181,6 @@ class Voice:
     def _documents(self) -> twiml.Documents:
         base_url = security.base_url(self._settings)
         return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"))
-
-
-def shortened(number: str) -> str:
-    """A phone number for the log: the last two of its digits, so that it can be told from another and not called."""
-    digits = re.sub(r"\D", "", number)
-    return f"…{digits[-2:]}" if len(digits) > 4 else "…"
 
 
 def plain(text: str) -> str:

@@ -21,7 +21,7 @@ from tests.web.conftest import IdleCall, Line
 from web import security, twiml
 from web.admission import Admission
 from web.calls import Calls
-from web.voice import NOT_RESUMED, Voice, shortened
+from web.voice import NOT_RESUMED, Voice
 from wire.journal import CallRecord, Then
 from wire.signature import SIGNATURE_HEADER, sign
 
@@ -537,11 +537,3 @@ def test_the_log_has_no_number_and_no_token(client: FlaskClient, caplog: pytest.
     assert f"call {CALL} from …10 to …99" in caplog.text
     for secret in (CALLER, CALLED, CALLER[-7:], parameters(text)["token"]):
         assert secret not in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [(CALLER, "…10"), ("sip:+4930123456@example.com", "…56"), ("anonymous", "…"), ("", "…"), ("911", "…")],
-)
-def test_a_number_is_shortened_for_the_log(number: str, shown: str) -> None:
-    assert shortened(number) == shown
