@@ -361,6 +361,66 @@ class HangUp:
     """Anyone → CallActor: end the call."""
 
     reason: str
+    goodbye: bool = False
+    """not before the assistant has said goodbye, and the caller has heard it"""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Anyone → CallActor: have the assistant say this, word for word, as soon as it may."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """Anyone → CallActor → OpenAIActor: let the model know something that neither of the two has said."""
+
+    text: str
+    respond: bool = False
+    """the assistant says something about it, as soon as it may"""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Anyone → CallActor: connect the caller with somebody, who has to be on the assistant's list."""
+
+    to: str
+    """a name on that list, or its number"""
+    summary: str = ""
+    """told to that person in a warm transfer"""
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Anyone → CallActor: press keys: 0 to 9, *, #, w for half a second, W for a second. The call leaves its stream
+    for that and comes back on another."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """Web → CallActor: who has answered a call that we placed, as Twilio's AnsweredBy has it."""
+
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultAccepted:
+    """Web → CallActor: the person who is to take the call has been told of it, has agreed, and waits in a room."""
+
+    leg_sid: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultEnded:
+    """Web → CallActor: the call to that person is over."""
+
+    leg_sid: str
+    status: str
+    """busy, failed, no-answer, canceled or completed"""
 
 
 @dataclass(frozen=True, slots=True)

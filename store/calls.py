@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+import store.orders
 import store.outbox
 import store.tokens  # noqa: F401  # their tables hold call sids too
 from store.database import StoreError, metadata
@@ -91,7 +92,13 @@ spending = sa.Table(
 
 webhook_events = metadata.tables["webhook_events"]
 
-HOLD_CALL_SIDS = (entries, events, metadata.tables["stream_tokens"], webhook_events)
+HOLD_CALL_SIDS = (
+    entries,
+    events,
+    metadata.tables["orders"],
+    metadata.tables["stream_tokens"],
+    webhook_events,
+)
 """Every table with what is kept by call sid, but for `streamed_calls`: that has nothing else of a call than its sid,
 and without it a call that goes on could not be resumed, and a captured webhook could be used again."""
 

@@ -27,6 +27,9 @@ JOURNAL = "switchboard.journal"
 OUTBOX = "switchboard.outbox"
 """The Outbox of this process in `app.extensions`, or None; its thread sends until the outbox is closed."""
 
+ORDERS = "switchboard.orders"
+"""The OrderDesk of this process in `app.extensions`, for whoever has an order to a call."""
+
 SETTINGS = "switchboard.settings"
 """The Settings in `app.extensions`."""
 
@@ -65,6 +68,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from actors.call_file import erase_older
     from store.database import Database
     from store.journal import CallJournal
+    from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
     from web import security
@@ -72,6 +76,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.calls import Calls
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
+    from web.orders import OrderDesk
     from web.readiness import Readiness
     from web.voice import Voice
 
@@ -94,6 +99,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     )
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
+    orders = OrderDesk(Orders(database), calls)
     admission = Admission(
         calls,
         journal,
@@ -114,7 +120,14 @@ def build_app(preparation: "Preparation") -> "Flask":
     ):
         app.add_url_rule(path, view_func=view, endpoint=path[1:])
     app.extensions.update(
-        {DATABASE: database, CALLS: calls, JOURNAL: journal, OUTBOX: outbox, SETTINGS: settings}
+        {
+            DATABASE: database,
+            CALLS: calls,
+            JOURNAL: journal,
+            ORDERS: orders,
+            OUTBOX: outbox,
+            SETTINGS: settings,
+        }
     )
     return app
 
