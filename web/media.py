@@ -206,6 +206,8 @@ class MediaStream:
             sounds=shared.sounds,
             tools=assistant.callable_tools(),
             listeners=shared.listeners,
+            telephony=assistant.telephony,
+            caller_patience=assistant.caller_silence.patience(),
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,
