@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from actors.table import PhoneNumber, Table
+from actors.table import PhoneNumber, Sentence, Table
 from wire.caller_silence import Patience
 from wire.digits import Form
 
@@ -83,6 +83,11 @@ class Telephony(Table):
     """Whom callers may be connected with, by name, and nobody else."""
     digits: Annotated[dict[str, Number], AfterValidator(_named)] = Field(default={}, max_length=50)
     """What callers may be asked to enter by keys, by name."""
+    consult: Sentence = "You have a call from {caller}. {summary} Press 1 to take the call."
+    """What Twilio says to whom it calls for a warm transfer, twice: {caller} is the caller's number, {summary} what
+    the assistant has to say of the call. The key is 1."""
+    consult_declined: Sentence = "Goodbye."
+    """What it says to whoever presses another key, or none."""
     caller_id: PhoneNumber | None = None
     """Whom people see who are called for a warm transfer: a number of the account's own. None: the one that the
     caller has called."""

@@ -66,6 +66,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from flask import Flask
 
     from actors.call_file import erase_older
+    from actors.carrier import Carrier
     from store.database import Database
     from store.journal import CallJournal
     from store.orders import Orders
@@ -100,6 +101,12 @@ def build_app(preparation: "Preparation") -> "Flask":
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
     orders = OrderDesk(Orders(database), calls)
+    account_sid, auth_token = settings.twilio_account_sid, settings.twilio_auth_token
+    carrier = (
+        None
+        if account_sid is None or auth_token is None
+        else Carrier(account_sid, auth_token.get_secret_value(), settings.twilio_api_url)
+    )
     admission = Admission(
         calls,
         journal,
@@ -111,8 +118,9 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)
-    Voice(settings, tokens, assistant, calls, journal, admission).register(app)
-    MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox).register(app)
+    Voice(settings, tokens, assistant, calls, journal, admission, orders, carrier).register(app)
+    streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier)
+    streams.register(app)
     for path, view in (
         ("/health", security.public(lambda: {"status": "ok"})),
         ("/ready", security.public(lambda: readiness.answer())),
