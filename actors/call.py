@@ -140,7 +140,8 @@ class CallActor(Member):
         self._draining = False
         self._departure: Departure | None = None
         self._farewell: Respond | None = None
-        self._injected: list[Inject] = []
+        self._farewell_due = False
+        self._injected: list[str] = []
         self._cost = setup.cost
         self._journal_waits = False
 
@@ -228,8 +229,8 @@ class CallActor(Member):
             case Say(text=text):
                 self.note("told to say something")
                 self._have_said(Respond(word_for_word(text), must=True))
-            case Inject(respond=respond):
-                self._injected.append(replace(message, respond=False))
+            case Inject(text=text, respond=respond):
+                self._injected.append(text)
                 self._sessions.tell(message)
                 if respond:
                     self._carry_out(self._talk.reply_due(now))
@@ -313,10 +314,8 @@ class CallActor(Member):
         if self._reader is not None:
             # Not sooner: what it has to hear again is what is not in the history that it is given now.
             self._reader.attach(session.ref, self._talk.unanswered_since)
-        post(session.ref, begin)
+        post(session.ref, replace(begin, injected=tuple(self._injected)))
         post(self._phone, Attach(session.ref))
-        for told in self._injected:
-            post(session.ref, told)
         if self._farewell is not None:
             post(session.ref, self._farewell)  # the session that was told to say it is gone
         self._carry_out(commands)
@@ -416,6 +415,7 @@ class CallActor(Member):
         last = not self._talk.conversation.tools_running
         self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
         self._carry_out(commands)
+        self._say_farewell()
         self._go_on()
 
     def _spent(self, usage: realtime.Usage) -> None:
@@ -475,8 +475,15 @@ class CallActor(Member):
         if anew or not self._talk.assistant_had_last_word:
             own = self._setup.session.instructions
             self._farewell = Respond(adding(own, instructions), must=True)
-            self._have_said(self._farewell)
+            self._farewell_due = True
+        self._say_farewell()
         self._go_on()
+
+    def _say_farewell(self) -> None:
+        # Not while the model waits for the output of a function: it would speak without knowing it.
+        if self._farewell is not None and self._farewell_due and not self._talk.conversation.tools_running:
+            self._farewell_due = False
+            self._have_said(self._farewell)
 
     def _have_said(self, respond: Respond) -> None:
         self._sessions.tell(respond)

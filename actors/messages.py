@@ -304,6 +304,8 @@ class Begin:
     """what has been said before"""
     owed: tuple[str | None, ...] = ()
     """a response for each: its instructions, or None for the session's; a greeting, or what was left unsaid"""
+    injected: tuple[str, ...] = ()
+    """what else the session has to know"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,8 +156,8 @@ class OpenAIActor(Member):
                 self._tell_floor()
             case Respond(instructions=instructions, must=must):
                 self._take_turns(self._turns.owe(instructions, self._now(), must))
-            case Begin(history=history, owed=owed):
-                self._begin(history, owed)
+            case Begin():
+                self._begin(message)
             case Inject(text=text, respond=respond):
                 self._send(client_events.create_message(None, "system", text))
                 if respond:
@@ -222,9 +222,11 @@ class OpenAIActor(Member):
         self._look_after(self._liveness.due(self._reader.heard_at, self._now()))
         post(self.parent, SessionReady(self.actor_ref, self._expires_at))
 
-    def _begin(self, history: tuple[Entry, ...], owed: tuple[str | None, ...]) -> None:
-        self._send_history(history)
-        for instructions in owed:
+    def _begin(self, begin: Begin) -> None:
+        self._send_history(begin.history)
+        for text in begin.injected:
+            self._send(client_events.create_message(None, "system", text))
+        for instructions in begin.owed:
             self._take_turns(self._turns.owe(instructions, self._now()))
         self.mailbox.release_audio()
 
