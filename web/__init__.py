@@ -67,7 +67,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from store.journal import CallJournal
     from store.outbox import Outbox
     from store.tokens import StreamTokens
-    from web import security
+    from web import health, security
     from web.admission import Admission
     from web.calls import Calls
     from web.media import MediaStreams
@@ -108,7 +108,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     Voice(settings, tokens, assistant, calls, journal, admission).register(app)
     MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox).register(app)
     for path, view in (
-        ("/health", security.public(lambda: {"status": "ok"})),
+        ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),
         ("/metrics", security.operator(lambda: metrics.page())),
     ):
