@@ -49,9 +49,11 @@ def demo(output: Path, latency: int) -> None:
     minute and uses no account and no network.
     """
     from simulator.demo import DemoError, run_demo
+    from simulator.screen import Screen
 
     try:
-        run_demo(output, latency, click.echo)
+        with Screen(sys.stdout) as screen:
+            run_demo(output, latency, screen.echo, listen=screen.listen, width=screen.width)
     except DemoError as error:
         raise click.ClickException(str(error)) from None
 
@@ -108,10 +110,14 @@ def call(file: Path, url: str, auth_token: str | None, output: Path, latency: in
     """
     from config import Settings
     from simulator.narrated_call import DemoError, run_call
+    from simulator.screen import Screen
 
     try:
         auth_token = auth_token or Settings.read().get("twilio_auth_token")
-        run_call(file, url, auth_token, output, latency, click.echo)
+        with Screen(sys.stdout) as screen:
+            run_call(
+                file, url, auth_token, output, latency, screen.echo, listen=screen.listen, width=screen.width
+            )
     except DemoError as error:
         raise click.ClickException(str(error)) from None
 
@@ -215,11 +221,12 @@ def doctor(as_json: bool, offline: bool) -> None:
     from web.doctor.verdict import Level
 
     logging.getLogger().addHandler(logging.NullHandler())  # what the parts log is in the verdicts
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
     verdicts = []
     for verdict in examine(online=not offline):
         verdicts.append(verdict)
         if not as_json:
-            click.echo(report.as_text(verdict, terminal_width()))
+            click.echo(report.as_text(verdict, width))
     click.echo(report.as_json(verdicts) if as_json else report.summary(verdicts))
     if any(verdict.level is Level.FAILED for verdict in verdicts):
         raise SystemExit(1)
@@ -271,11 +278,6 @@ def setup_number(number: str, yes: bool, force: bool, dry_run: bool) -> None:
     except (ConfigError, CarrierError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{number} points at {settings.public_url}")
-
-
-def terminal_width() -> int:
-    """Of the terminal, or of a log."""
-    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
 
 
 @contextmanager
