@@ -8,25 +8,20 @@ import contextlib
 import ipaddress
 import secrets
 import socket
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests
 import websocket
 
-from config import STREAM_PATH, WEBHOOK_PATH, Settings, is_loopback, stream_url_of
-from web import health, security
+from config import WEBHOOK_PATH, Settings, is_loopback, stream_url_of
+from web import health
+from web.doctor.stand_in import NO_UPGRADE, TAKEN_IN, port_is_free, stand_in
 from web.doctor.verdict import Verdict, failed, ok, skipped, warning
 from wire.signature import SIGNATURE_HEADER, sign
 
 TIMEOUT_SECONDS = 8.0
-TAKEN_IN = 400
-"""What the webhook answers to a signed request without a CallSid: it was let in, and then asks for one."""
 REFUSED = 403
-NO_UPGRADE = 426
-"""What the stand-in answers to a websocket: it came through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +173,6 @@ def judge_stream(answer: Answer) -> Verdict:
     )
 
 
-def port_is_free(settings: Settings) -> bool:
-    """Whether this process could listen where the server does."""
-    try:
-        with _listener(settings):
-            return True
-    except OSError:
-        return False
-
-
 def addresses(url: str) -> tuple[str, ...]:
     """Of the URL's host, as this machine's resolver has it; none if it does not know it."""
     parts = urlsplit(url)
@@ -245,50 +231,6 @@ def ask_stream(url: str, settings: Settings) -> Answer:
         return Answer(problem=_problem(error))
     stream.close(timeout=0)
     return Answer(101)
-
-
-@contextlib.contextmanager
-def stand_in(settings: Settings) -> Iterator[None]:
-    """Answers in the server's place: /health, and to webhook and websocket whether they would have been let in."""
-    from flask import Flask, Response
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Handler(WSGIRequestHandler):
-        def log(self, type: str, message: str, *args: object) -> None:
-            """Not logged: strangers may come as well."""
-
-    app = Flask("switchboard.doctor", static_folder=None)
-    security.register(app, settings)
-    app.add_url_rule("/health", view_func=security.public(lambda: health.answer(settings)), endpoint="health")
-    app.add_url_rule(
-        WEBHOOK_PATH,
-        view_func=security.webhook(lambda: Response(status=TAKEN_IN)),
-        methods=["POST"],
-        endpoint="webhook",
-    )
-    app.add_url_rule(
-        STREAM_PATH,
-        view_func=security.upgrade(lambda: Response(status=NO_UPGRADE)),
-        endpoint="stream",
-        websocket=True,
-    )
-    with _listener(settings) as listener:
-        server = make_server(
-            settings.host, settings.port, app, threaded=True, request_handler=Handler, fd=listener.fileno()
-        )
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="stand-in", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
-
-def _listener(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family)
 
 
 def _problem(error: Exception) -> str:

@@ -19,6 +19,7 @@ from simulator.twilio_rest import TwilioRest
 from tests.conftest import ExpectedLogs
 from web.doctor import entrance
 from web.doctor.examination import examine
+from web.doctor.stand_in import stand_in
 from web.doctor.verdict import Level, Verdict
 
 TOKEN = "12345"
@@ -136,7 +137,7 @@ def test_a_stranger_on_the_port_is_told_from_this_server(environ: dict[str, str]
         (verdict,) = entrance.check_port(settings)
         thread.join()
     assert verdict.level is Level.FAILED
-    with entrance.stand_in(settings):
+    with stand_in(settings):
         (verdict,) = entrance.check_port(settings)
         assert verdict.level is Level.OK
         other = Settings.load(environ | {"TWILIO_AUTH_TOKEN": "other"}, env_file=None)

@@ -8,8 +8,9 @@ from pydantic import SecretStr
 
 from config import ModelEndpoint, Settings
 from web.doctor import account, clock, entrance, machine, model, report, storage
-from web.doctor.entrance import NO_UPGRADE, REFUSED, TAKEN_IN, Answer
+from web.doctor.entrance import REFUSED, Answer
 from web.doctor.model import Opened
+from web.doctor.stand_in import NO_UPGRADE, TAKEN_IN
 from web.doctor.verdict import Level, Verdict, failed, ok
 from web.phone_setup import OwnedNumber
 from wire.realtime import Error
