@@ -36,6 +36,7 @@ class Screen:
         """`live` says whether levels are shown, and `width` is in characters; both are found out where None."""
         terminal = stream.isatty()
         self._stream = stream
+        self._breaks = terminal or bool(live)
         self._live = terminal and os.environ.get("TERM", "dumb") != "dumb" if live is None else live
         if width is None:
             # One less: some terminals go to the next line as soon as the last place of one is taken.
@@ -48,7 +49,7 @@ class Screen:
 
     def echo(self, text: str) -> None:
         """Print text above the levels, which appear again with the next audio."""
-        if self._live:
+        if self._breaks:
             text = "\n".join(self._broken(line) for line in text.split("\n"))
         with self._lock:
             self._stream.write(f"{self._erasure()}{text}\n")

@@ -32,14 +32,15 @@ def test_in_a_log_there_are_lines_and_nothing_else() -> None:
 
 
 def test_a_terminal_that_cannot_go_back_is_treated_as_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.StringIO()
-    stream.isatty = lambda: True  # type: ignore[method-assign]
     for term, live in (("dumb", False), ("xterm", True)):
         monkeypatch.setenv("TERM", term)
-        stream.truncate(0)
+        stream = io.StringIO()
+        stream.isatty = lambda: True  # type: ignore[method-assign]
         with Screen(stream) as screen:
+            screen.echo("word " * 40)
             screen.listen(REDRAW_SAMPLES, LOUD, LOUD)
         assert ("\r" in stream.getvalue()) is live
+        assert max(map(len, stream.getvalue().split("\r")[0].splitlines())) <= screen.width, "but has a width"
 
 
 def test_on_a_terminal_lines_are_above_the_levels_and_nothing_of_them_stays() -> None:
