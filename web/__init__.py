@@ -72,7 +72,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
-    from web import security
+    from web import health, security
     from web.admission import Admission
     from web.calls import Calls
     from web.media import MediaStreams
@@ -122,7 +122,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier)
     streams.register(app)
     for path, view in (
-        ("/health", security.public(lambda: {"status": "ok"})),
+        ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),
         ("/metrics", security.operator(lambda: metrics.page())),
     ):

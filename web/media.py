@@ -80,7 +80,7 @@ class MediaStreams:
         self.calls = calls
         self.journal = journal
         self.meter = meter
-        self.endpoints = Endpoints([_endpoint(each) for each in settings.model_endpoints])
+        self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
         self.sounds = sounds
         self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
 
@@ -97,7 +97,8 @@ class MediaStreams:
             MediaStream(PhoneSocket(websocket), self, base_url(self.settings)).run()
 
 
-def _endpoint(model: ModelEndpoint) -> Endpoint:
+def endpoint_of(model: ModelEndpoint) -> Endpoint:
+    """Where the settings say that a model is, as calls use it."""
     dialect = DIALECTS[model.dialect]
     address = dialect.address(model.url, model.model)
     headers = dialect.headers(model.key.get_secret_value())
