@@ -85,6 +85,15 @@ def the_next(socket: FakeModelSocket, kind: str) -> dict[str, Any]:
             return event
 
 
+def next_events(socket: FakeModelSocket, wanted: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """So many events of each of these types, in whatever order they come, and among whatever others."""
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in wanted}
+    while any(len(found[kind]) < count for kind, count in wanted.items()):
+        event: dict[str, Any] = orjson.loads(socket._sent.get(timeout=PATIENCE_SECONDS))
+        found.setdefault(event["type"], []).append(event)
+    return found
+
+
 # Hanging up
 
 
@@ -230,6 +239,7 @@ def consulting(calls: Calls, desk: Desk) -> tuple[Call, FakeModelSocket]:
     use(socket, "transfer_call", '{"to": "workshop", "summary": "A flat tyre."}', "One moment.")
     call.play()
     wait_until(lambda: bool(desk.rooms), "somebody is called")
+    wait_until(lambda: not call.actor._talk.assistant_audible, "the announcement was heard")
     return call, socket
 
 
@@ -321,12 +331,15 @@ def test_in_card_mode_digits_get_neither_to_the_model_nor_to_listeners_nor_to_th
     use(socket, "collect_digits", '{"what": "card"}', "Please enter it.")
     call.play()
     call.journal.wait_for("card mode began")
+    wait_until(lambda: not call.actor._talk.assistant_audible, "the caller has been asked")
     for key in "4929":
         call.hear(LOUD, 3)  # the key's tone
         post(call.ref, DigitPressed(key))
-    appended = [socket.expect("input_audio_buffer.append")["audio"] for _ in range(12)]
+    events = next_events(socket, {"input_audio_buffer.append": 12, "conversation.item.create": 1})
+    appended = [event["audio"] for event in events["input_audio_buffer.append"]]
     assert appended == [QUIET] * 12, "as long as what it stands for"
-    assert "4 digits, which are kept from you" in items(socket, 1)[0][1]
+    [output] = events["conversation.item.create"]
+    assert "4 digits, which are kept from you" in output["item"]["output"]
     call.journal.wait_for("card mode ended")
     wait_until(lambda: len(Everything.heard) == 13, "the listener has heard everything")
     assert [audio.payload for audio in Everything.heard] == [LOUD] + [QUIET] * 12
