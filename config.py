@@ -29,6 +29,8 @@ WEBHOOK_PATH = "/twiml"
 STREAM_PATH = "/websocket"
 
 _ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
+_DIAL_PREFIX = re.compile(r"!?\+([17]|[1-9][0-9]{1,13})")
+"""No other country's code than +1 and +7 has a single digit: +4 would open half of Europe."""
 
 
 def _cores() -> int:
@@ -156,6 +158,19 @@ class Settings(BaseSettings):
     max_calls_per_caller: int = Field(3, ge=1, le=10000)
     """Calls that one number may have at once; callers who withhold theirs are not counted. Default: 3."""
 
+    api_token: SecretStr | None = Field(None, min_length=16)
+    """What requests to /calls must bring as a bearer token. Default: none, and then nobody can use it."""
+
+    dial_countries: str = ""
+    """Where calls may be placed to: prefixes of numbers, as +49,+43; what stands behind an exclamation mark, as
+    !+4930, is taken out again. Default: none, and then nobody can be called."""
+
+    calls_per_second: int = Field(1, ge=1, le=100)
+    """Calls that are placed in a second at most, by all processes together. Default: 1, as Twilio has it."""
+
+    calls_per_day: int = Field(100, ge=1, le=1_000_000)
+    """Calls that are placed on a day (UTC) at most, by all processes together. Default: 100."""
+
     daily_budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     """What all calls of a day (UTC) may cost together, in the currency of the assistant's prices. Those who call
     when it is spent are told so. Default: no limit."""
@@ -251,6 +266,11 @@ class Settings(BaseSettings):
         return is_loopback(urlsplit(self.openai_realtime_url).hostname)
 
     @property
+    def dial_prefixes(self) -> tuple[str, ...]:
+        """The parts of DIAL_COUNTRIES."""
+        return tuple(each.strip() for each in self.dial_countries.split(",") if each)
+
+    @property
     def model_endpoints(self) -> tuple[ModelEndpoint, ...]:
         """Where the model is: one place, or two, the preferred one first."""
         first = ModelEndpoint(
@@ -316,6 +336,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_api_url(cls, value: str) -> str:
         return _checked_url(value, "https", "http")
+
+    @field_validator("dial_countries")
+    @classmethod
+    def _check_countries(cls, value: str) -> str:
+        if value and not all(_DIAL_PREFIX.fullmatch(each.strip()) for each in value.split(",")):
+            raise ValueError("has a part that is no country's code; write them like +49,+43,!+4930")
+        return value
 
     @field_validator("public_url")
     @classmethod
