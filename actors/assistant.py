@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from actors.costs import CallLimits, Prices
 from actors.extension import load_listener, load_tool
 from actors.listener import Listener
+from actors.outbound import Outbound
 from actors.phone_tools import phone_tools
 from actors.shipped import RecordingTable, TranscriptTable, WebhookTable, shipped_listeners
 from actors.table import DIRECTORY, SoundFile, Table
@@ -82,6 +83,8 @@ class Assistant(Table):
     """Said word for word when the call is answered; empty lets the model greet in its own words."""
     fallback: FallbackOrSentence = Fallback()
     overflow: Overflow = Overflow()
+    outbound: Outbound | None = None
+    """None: it makes no calls."""
     voice: VOICES = "marin"
     speed: float = Field(default=1.0, ge=0.25, le=1.5)
     language: str = Field(default="en", pattern="^[a-z]{2}$")
@@ -202,6 +205,12 @@ class Assistant(Table):
         if not self.greeting:
             return None
         return word_for_word(self.greeting)
+
+    def calling(self) -> "Assistant":
+        """What it is on calls that it makes itself."""
+        if self.outbound is None or not self.outbound.greeting:
+            return self
+        return self.model_copy(update={"greeting": self.outbound.greeting})
 
     def gating(self) -> Gating:
         """What counts as an interruption."""
