@@ -68,13 +68,17 @@ def build_app(preparation: "Preparation") -> "Flask":
     from actors.call_file import erase_older
     from actors.carrier import Carrier
     from store.database import Database
+    from store.dialed import DialedCalls
     from store.journal import CallJournal
     from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
     from web import health, security
     from web.admission import Admission
+    from web.call_api import CallApi
     from web.calls import Calls
+    from web.dialed import Dialed
+    from web.dialing import Dialer
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
@@ -115,12 +119,18 @@ def build_app(preparation: "Preparation") -> "Flask":
         assistant.limits.max_minutes * 60,
     )
     readiness = Readiness(calls, database)
+    dialed = DialedCalls(database)
+    dialer = Dialer(settings, assistant, dialed, journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)
     Voice(settings, tokens, assistant, calls, journal, admission, orders, carrier).register(app)
-    streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier)
+    streams = MediaStreams(
+        settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier, dialed
+    )
     streams.register(app)
+    CallApi(dialer, dialed).register(app)
+    Dialed(settings, assistant, dialed, tokens, calls, orders).register(app)
     for path, view in (
         ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),

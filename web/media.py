@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from flask import Flask
@@ -21,6 +21,7 @@ from actors.setup import CallSetup
 from actors.sound import Sounds
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
+from store.dialed import DialedCalls
 from store.journal import CallJournal, StoredCall
 from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
@@ -28,12 +29,12 @@ from web.calls import Calls, LiveCall
 from web.consultations import ConsultDesk
 from web.security import base_url, upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, Documents
+from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, DIRECTION_PARAMETER, TOKEN_PARAMETER, Documents
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
-from wire.journal import CallRecord
+from wire.journal import INBOUND, OUTBOUND, CallRecord
 from wire.phone_number import is_e164, shortened
 from wire.protocol import ProtocolError
 
@@ -70,8 +71,9 @@ class MediaStreams:
         sounds: Sounds,
         outbox: Outbox | None = None,
         carrier: Carrier | None = None,
+        dialed: DialedCalls | None = None,
     ) -> None:
-        """`carrier` is None where calls cannot be placed."""
+        """`carrier` is None where calls cannot be placed; `dialed` has those that were."""
         self.settings = settings
         self.carrier = carrier
         self.account_sid = settings.twilio_account_sid
@@ -82,6 +84,7 @@ class MediaStreams:
         self.meter = meter
         self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
         self.sounds = sounds
+        self.dialed = dialed
         self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
 
     def register(self, app: Flask) -> None:
@@ -195,25 +198,46 @@ class MediaStream:
             logger.error("%s: goes on without what was said before: %s", call_sid, error)
             return None
 
-    def _desk(self, assistant: Assistant, call_sid: str, caller: str, called: str) -> ConsultDesk | None:
-        carrier, caller_id = self._shared.carrier, assistant.telephony.caller_id or called
+    def _desk(self, assistant: Assistant, context: CallContext) -> ConsultDesk | None:
+        carrier, caller_id = self._shared.carrier, assistant.telephony.caller_id or context.ours
         if carrier is None or not is_e164(caller_id):
             return None
-        documents = Documents(assistant, self._base_url, caller, called)
-        return ConsultDesk(carrier, documents, self._base_url, call_sid, caller_id)
+        outbound = context.direction == OUTBOUND
+        documents = Documents(assistant, self._base_url, context.caller, context.called, outbound)
+        return ConsultDesk(carrier, documents, self._base_url, context.call_sid, caller_id)
+
+    def _variables(self, start: twilio.Start) -> Mapping[str, str]:
+        """What whoever wanted the call placed has told the assistant."""
+        dialed = self._shared.dialed
+        try:
+            call = None if dialed is None else dialed.of_call(start.call_sid)
+        except StoreError as error:
+            raise RefusedStream(f"what it is about cannot be found out: {error}") from None
+        return {} if call is None else call.variables
 
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
         shared, assistant = self._shared, self._shared.assistant
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
+        direction = INBOUND
+        if parameters.get(DIRECTION_PARAMETER) == OUTBOUND:
+            direction, assistant = OUTBOUND, assistant.calling()
+            parameters |= self._variables(start)
+        context = CallContext(start.call_sid, caller, called, parameters, direction)
         return CallSetup(
             record=CallRecord(
-                start.call_sid, start.stream_sid, caller, called, assistant.name, assistant.version
+                start.call_sid,
+                start.stream_sid,
+                caller,
+                called,
+                assistant.name,
+                assistant.version,
+                direction,
             ),
             media_socket=self._socket,
             endpoints=shared.endpoints,
             session=assistant.session(),
             greeting=assistant.greeting_instructions(),
-            context=CallContext(start.call_sid, caller, called, parameters),
+            context=context,
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
             gating=assistant.gating(),
@@ -222,7 +246,7 @@ class MediaStream:
             tools=assistant.callable_tools(),
             listeners=shared.listeners,
             telephony=assistant.telephony,
-            desk=self._desk(assistant, start.call_sid, caller, called),
+            desk=self._desk(assistant, context),
             caller_patience=assistant.caller_silence.patience(),
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,

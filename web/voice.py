@@ -44,6 +44,8 @@ _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 _COUNT = re.compile("[0-9]{1,4}")
 _ROOM = re.compile("consult-[0-9a-f]{32}")
 _OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+_PLACED = "outbound-api"
+"""Twilio's Direction of a call that we have placed."""
 _ANSWERED = frozenset({"completed", "answered"})
 
 
@@ -246,7 +248,8 @@ class Voice:
 
     def _documents(self) -> twiml.Documents:
         base_url = security.base_url(self._settings)
-        return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"))
+        outbound = _field("Direction") == _PLACED
+        return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"), outbound)
 
 
 def plain(text: str) -> str:
