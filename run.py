@@ -174,7 +174,7 @@ def dial(
     from store.database import Database, StoreError
     from store.dialed import DialedCalls
     from store.journal import CallJournal
-    from web.dialing import Dialer, DialError, DialRequest
+    from web.dialing import Dialer, DialError, DialRequest, carrier_of
     from web.dialing_progress import show_progress
     from web.preparation import Preparation, PreparationError
 
@@ -188,8 +188,9 @@ def dial(
         try:
             dialed = DialedCalls(database)
             request = DialRequest(to=number, assistant=assistant, variables=told)
-            with Dialer(settings, preparation.assistant, dialed, journal.spent_today) as dialer:
-                call, _ = dialer.dial(request)
+            carrier = carrier_of(settings)
+            dialer = Dialer(settings, preparation.assistant, dialed, carrier, journal.spent_today)
+            call, _ = dialer.dial(request)
             reached = show_progress(dialed, call, click.echo, wait)
         finally:
             journal.close()

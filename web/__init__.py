@@ -78,7 +78,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.call_api import CallApi
     from web.calls import Calls
     from web.dialed import Dialed
-    from web.dialing import Dialer
+    from web.dialing import Dialer, carrier_of
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
@@ -120,7 +120,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     )
     readiness = Readiness(calls, database)
     dialed = DialedCalls(database)
-    dialer = Dialer(settings, assistant, dialed, journal.spent_today)
+    dialer = Dialer(settings, assistant, dialed, carrier_of(settings), journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)

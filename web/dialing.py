@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -115,6 +115,14 @@ class DialRequest(BaseModel):
         return variables
 
 
+def carrier_of(settings: Settings) -> Carrier | None:
+    """Twilio's REST API with the account of the settings, if they name one."""
+    account, token = settings.twilio_account_sid, settings.twilio_auth_token
+    if account is None or token is None:
+        return None
+    return Carrier(account, token.get_secret_value(), settings.twilio_api_url)
+
+
 class Dialer:
     """Places calls. Any thread. What asks Twilio takes its time, and raises DialError and StoreError."""
 
@@ -123,31 +131,17 @@ class Dialer:
         settings: Settings,
         assistant: Assistant,
         dialed: DialedCalls,
+        carrier: Carrier | None,
         spent_today: Callable[[], float],
     ) -> None:
+        """`carrier`: None where the settings have no account; then no call is placed."""
         self._settings = settings
         self._assistant = assistant
         self._dialed = dialed
         self._spent_today = spent_today
         self._plan = DialPlan(settings.dial_prefixes)
         self._rate = DialRate(settings.calls_per_second, settings.calls_per_day)
-        account, token = settings.twilio_account_sid, settings.twilio_auth_token
-        self._carrier = (
-            None
-            if account is None or token is None
-            else Carrier(account, token.get_secret_value(), settings.twilio_api_url)
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections to Twilio back."""
-        if self._carrier is not None:
-            self._carrier.close()
+        self._carrier = carrier
 
     def dial(self, request: DialRequest, request_key: str | None = None) -> tuple[DialedCall, bool]:
         """Place the call; and whether it is a new one.

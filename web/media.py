@@ -218,9 +218,10 @@ class MediaStream:
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
         shared, assistant = self._shared, self._shared.assistant
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
-        direction = INBOUND
+        direction, voicemail = INBOUND, None
         if parameters.get(DIRECTION_PARAMETER) == OUTBOUND:
             direction, assistant = OUTBOUND, assistant.calling()
+            voicemail = assistant.outbound.voicemail if assistant.outbound else None
             parameters |= self._variables(start)
         context = CallContext(start.call_sid, caller, called, parameters, direction)
         return CallSetup(
@@ -248,6 +249,7 @@ class MediaStream:
             telephony=assistant.telephony,
             desk=self._desk(assistant, context),
             caller_patience=assistant.caller_silence.patience(),
+            voicemail=voicemail,
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,
