@@ -157,7 +157,7 @@ def test_a_conversation_that_did_not_say_how_it_ended_is_over_all_the_same(
     dialed: DialedCalls, database: Database
 ) -> None:
     journal = CallJournal(database)
-    call, token = place(dialed)
+    _, token = place(dialed)
     dialed.claim(token, CALL, LONGEST)
     journal.began(CallRecord(CALL, "MZ1", OURS, PERSON, "Desk", "v1", OUTBOUND))
     assert journal.flush(5)
