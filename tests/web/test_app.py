@@ -71,9 +71,13 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
     rules = {rule.rule: rule for rule in app.url_map.iter_rules()}
     assert set(rules) == {
         "/twiml", "/twiml/ended", "/twiml/transferred", "/twiml/recorded", "/twiml/stream-status",
-        "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/health", "/ready", "/metrics",
-        STREAM_PATH,
+        "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/twiml/dialed",
+        "/twiml/call-status", "/twiml/answered-by", "/calls", "/calls/<call_id>", "/health", "/ready",
+        "/metrics", STREAM_PATH,
     }  # fmt: skip
+    logs.expect("API_TOKEN is not set, so nobody may use this")
+    logs.expect("is hung up: it was not placed with this token")
+    logs.expect("what is told of call  is not heard")
     assert rules[STREAM_PATH].websocket
     # Every refusal would say so: from this machine, whatever has a policy is let in or answers for itself.
     client = app.test_client()
