@@ -66,7 +66,6 @@ def build_app(preparation: "Preparation") -> "Flask":
     from flask import Flask
 
     from actors.call_file import erase_older
-    from actors.carrier import Carrier
     from store.database import Database
     from store.dialed import DialedCalls
     from store.journal import CallJournal
@@ -105,12 +104,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
     orders = OrderDesk(Orders(database), calls)
-    account_sid, auth_token = settings.twilio_account_sid, settings.twilio_auth_token
-    carrier = (
-        None
-        if account_sid is None or auth_token is None
-        else Carrier(account_sid, auth_token.get_secret_value(), settings.twilio_api_url)
-    )
+    carrier = carrier_of(settings)
     admission = Admission(
         calls,
         journal,
@@ -120,7 +114,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     )
     readiness = Readiness(calls, database)
     dialed = DialedCalls(database)
-    dialer = Dialer(settings, assistant, dialed, carrier_of(settings), journal.spent_today)
+    dialer = Dialer(settings, assistant, dialed, carrier, journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)
