@@ -530,10 +530,11 @@ class CallActor(Member):
         elif verdict in MACHINES and self._setup.voicemail is None:
             self._hang_up("a machine answered", Outcome.VOICEMAIL, Then.HANG_UP)
         elif verdict in MACHINES and self._setup.voicemail is not None and self._talking:
-            self._sessions.tell(StopTalking(deaf=True))  # nothing that the machine says is an interruption
             self._farewell = Respond(word_for_word(self._setup.voicemail), must=True)
             self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
-            self._have_said(self._farewell)
+            # Nothing that the machine says is an interruption.
+            self._sessions.tell(StopTalking(deaf=True, instead=self._farewell))
+            self._carry_out(self._talk.reply_due(time.monotonic()))
 
     @property
     def _caller_s_turn(self) -> bool:

@@ -165,10 +165,10 @@ class OpenAIActor(Member):
             case KeysPressed(item_id=item_id, text=text):
                 self._send(client_events.create_message(item_id, "user", text))
                 self._take_turns(self._turns.owe(None, self._now()))
-            case StopTalking(deaf=deaf):
+            case StopTalking(deaf=deaf, instead=instead):
                 self._stop_talking()
                 if deaf:
-                    self._go_deaf()
+                    self._go_deaf(instead)
             case Remember(entries=entries):
                 self._send_history(entries)
             case CheckAlive():
@@ -306,9 +306,11 @@ class OpenAIActor(Member):
         if self._active_responses:
             self._send(client_events.cancel_response())
 
-    def _go_deaf(self) -> None:
+    def _go_deaf(self, instead: Respond | None) -> None:
         self._deaf = True
         self._send(self._dialect.turn_detection_update(None))
+        if instead is not None:
+            self._ask(self._turns.owe(instead.instructions, self._now(), instead.must))
         self._take_turns(self._turns.go_deaf(self._now()))
 
     def _silence(self, caller: SpeechEdge | None) -> None:

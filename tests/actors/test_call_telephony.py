@@ -432,6 +432,23 @@ def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
     assert call.journal.endings == [("voicemail", Then.HANG_UP)]
 
 
+def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None:
+    """Between its greeting and the message it is nobody's turn: no moment to leave in."""
+    call = calls(voicemail="Please call us back.")
+    socket = call.greet()
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    socket.expect("session.update")
+    assert "Please call us back." in str(instructions(socket))
+    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
+
+
 # A caller who falls silent
 
 
