@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     """Calls that are placed in a second at most, by all processes together. Default: 1, as Twilio has it."""
 
     calls_per_day: int = Field(100, ge=1, le=1_000_000)
-    """Calls that are placed on a day (UTC) at most, by all processes together. Default: 100."""
+    """The same on a day (UTC). What Twilio refuses counts too. Default: 100."""
 
     daily_budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     """What all calls of a day (UTC) may cost together, in the currency of the assistant's prices. Those who call

@@ -6,6 +6,7 @@ Everything after that comes from Twilio, to web/outbound.py.
 """
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -164,9 +165,9 @@ class Dialer:
             )
         except TooManyDialed as full:
             limit = "CALLS_PER_DAY" if full.wait.of_day else "CALLS_PER_SECOND"
-            raise DialError(
-                Problem.TOO_MANY_CALLS, f"{limit} is reached; try again later", full.wait.seconds
-            ) from None
+            seconds = full.wait.seconds
+            text = f"{limit} is reached; try again in {math.ceil(seconds)} s"
+            raise DialError(Problem.TOO_MANY_CALLS, text, seconds) from None
         if token is None:
             return self._repeated(call, request, assistant), False
         logger.info("call %s to %s: asking Twilio for it", call.id, shortened(call.number))

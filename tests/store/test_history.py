@@ -10,7 +10,7 @@ from store.history import History, Told
 from store.history_text import call_story, call_table
 from store.journal import CallJournal
 from store.outbox import Outbox
-from wire.journal import CallRecord, Then
+from wire.journal import OUTBOUND, CallRecord, Then
 from wire.transcript import Entry, ToolUse
 
 NOON = 1_800_014_400.0  # on 2027-01-15, UTC
@@ -117,6 +117,14 @@ def test_the_table_shortens_numbers_unless_it_is_asked_not_to(past: Past) -> Non
     ]
     full = call_table(past.history.latest(10), full=True)
     assert all(text in full for text in ("client:anna", "+15550100001", FIRST.call_sid))
+
+
+def test_calls_that_we_have_placed_say_so(past: Past) -> None:
+    past.journal.began(CallRecord("CA" + "3" * 32, "MZ3", "+15550199999", "+15550100001", "", "", OUTBOUND))
+    past.settle()
+    [call] = past.history.latest(10)
+    assert "…33333333  out  …99   …01" in call_table([call])
+    assert "outbound, from …99 to …01" in call_story(call, [])
 
 
 def test_the_story_says_what_was_heard_when_and_lets_nobody_write_to_the_terminal(past: Past) -> None:
