@@ -405,6 +405,16 @@ def test_nobody_talks_to_a_machine_without_a_message(call: Call, verdict: str, o
     assert call.journal.endings == [(outcome, Then.HANG_UP)]
 
 
+def leave_message(call: Call, socket: FakeModelSocket) -> None:
+    """The model says it, the machine hears it, and that is the end."""
+    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
+
+
 def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
     call = calls(voicemail="Please call us back.")
     socket = call.talk()
@@ -424,12 +434,7 @@ def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
     assert 'Say exactly these words to the caller and then stop: "Please call us back."' in instructions(
         socket
     )
-    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
-    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
-    assert not call.ended.is_set()
-    call.play()
-    call.wait()
-    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
+    leave_message(call, socket)
 
 
 def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None:
@@ -441,12 +446,7 @@ def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None
     post(call.ref, AnsweredBy("machine_end_beep"))
     socket.expect("session.update")
     assert "Please call us back." in str(instructions(socket))
-    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
-    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
-    assert not call.ended.is_set()
-    call.play()
-    call.wait()
-    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
+    leave_message(call, socket)
 
 
 # A caller who falls silent

@@ -1,4 +1,4 @@
-"""Calls that we place: a person, voicemail, a fax, nobody; through the real server, Twilio's SDK and a REST stand-in."""
+"""Calls that we place: a person, voicemail, a fax, nobody; through the real server, Twilio's SDK and a stand-in for REST."""
 
 import http.client
 import json
