@@ -178,7 +178,9 @@ def dial(
     from web.dialing_progress import show_progress
     from web.preparation import Preparation, PreparationError
 
-    told = dict(variable.partition("=")[::2] for variable in variables)
+    if any("=" not in variable for variable in variables):
+        raise click.UsageError("a variable is written NAME=VALUE")
+    told = dict(variable.split("=", 1) for variable in variables)
     try:
         # Which model answers is the server's business: it may be the one that `serve` starts by itself.
         preparation = Preparation.of(Settings.load(offline_model=lambda: "ws://127.0.0.1"))
@@ -188,8 +190,9 @@ def dial(
         try:
             dialed = DialedCalls(database)
             request = DialRequest(to=number, assistant=assistant, variables=told)
-            carrier = carrier_of(settings)
-            dialer = Dialer(settings, preparation.assistant, dialed, carrier, journal.spent_today)
+            dialer = Dialer(
+                settings, preparation.assistant, dialed, carrier_of(settings), journal.spent_today
+            )
             call, _ = dialer.dial(request)
             reached = show_progress(dialed, call, click.echo, wait)
         finally:

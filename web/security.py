@@ -98,6 +98,8 @@ def register(app: Flask, settings: Settings) -> None:
         if policy is None:
             _refuse("its route declares no policy; decorate the view with one of web.security")
         if policy is Policy.API:
+            if not settings.authenticated:
+                _check_local()
             _check_api(settings.api_token)
             return
         token, public_url = settings.twilio_auth_token, settings.public_url

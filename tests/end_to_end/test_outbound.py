@@ -1,4 +1,4 @@
-"""Calls that we place: a person, voicemail, a fax, nobody; through the real server, Twilio's SDK and a stand-in for REST."""
+"""Calls that we place to a person, voicemail, a fax, nobody: the real server and SDK, and a stand-in for Twilio."""
 
 import http.client
 import json
@@ -369,3 +369,9 @@ def test_the_command_says_why_it_does_not_call(exchange: Exchange) -> None:
     done = run_dial(exchange, "+4930123456")
     assert (done.returncode, done.stdout) == (1, "")
     assert "DIAL_COUNTRIES does not allow it" in done.stderr
+
+
+def test_the_command_takes_no_variable_without_a_value(exchange: Exchange) -> None:
+    done = run_dial(exchange, exchange.number_of(Person()), "--variable", "Anna")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "NAME=VALUE" in done.stderr

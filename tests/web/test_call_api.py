@@ -282,3 +282,15 @@ def test_without_a_database_nothing_is_placed(server: OutboundServer, logs: Expe
     status, answer = server.ask("POST", body={"to": PERSON})
     assert (status, answer["error"]["code"]) == (503, "no_database")
     assert server.carrier.placed == []
+
+
+def test_without_twilios_token_only_this_machine_is_served_and_nobody_is_called(
+    tmp_path: Path, logs: ExpectedLogs
+) -> None:
+    logs.expect("signatures are not checked")
+    logs.expect("it came through a proxy or a tunnel")
+    with outbound_server(tmp_path, twilio_auth_token=None, public_url=None) as server:
+        status, answer = server.ask("POST", body={"to": PERSON})
+        assert (status, answer["error"]["code"]) == (503, "not_configured")
+        assert server.ask("POST", body={"to": PERSON}, **{"X-Forwarded-For": "192.0.2.1"})[0] == 403
+        assert server.carrier.placed == []
