@@ -19,6 +19,7 @@ from actors.setup import CallSetup
 from actors.sound import Sounds
 from config import STREAM_PATH, Settings
 from store.database import Database
+from store.dialed import DialedCalls
 from store.journal import CallJournal
 from store.tokens import StreamTokens
 from tests.conftest import ExpectedLogs
@@ -27,6 +28,7 @@ from tests.web.conftest import IdleCall, Line
 from web import security
 from web.calls import Calls
 from web.media import MediaStreams
+from wire.dial_rate import DialRate
 from wire.journal import CallRecord, Then
 from wire.transcript import Entry
 
@@ -38,6 +40,12 @@ ASSISTANT = Assistant.model_validate(
         "name": "Desk",
         "limits": {"max_minutes": 7},
         "dead_air": {"filler_seconds": 3},
+        "greeting": "Hello, who calls?",
+        "outbound": {
+            "caller_id": "+18005551299",
+            "greeting": "Hello, we call.",
+            "voicemail": "Call us back.",
+        },
     }
 )
 SAID = Entry("item_1", "caller", "How much?", "How much?", 900, 900)
@@ -67,10 +75,18 @@ class Server:
         self.journal = CallJournal(self.database)
         self.tokens = StreamTokens(self.database, 60)
         self.calls = Calls(threads=2, actor=KnownCall)
+        self.dialed = DialedCalls(self.database)
         app = Flask("media", static_folder=None)
         security.register(app, settings)
         streams = MediaStreams(
-            settings, self.tokens, ASSISTANT, self.calls, self.journal, NoMeter(), Sounds(b"", b"")
+            settings,
+            self.tokens,
+            ASSISTANT,
+            self.calls,
+            self.journal,
+            NoMeter(),
+            Sounds(b"", b""),
+            dialed=self.dialed,
         )
         streams.register(app)
         self._server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -79,9 +95,9 @@ class Server:
         self._thread.start()
 
     @contextmanager
-    def stream(self, token: str) -> Iterator[websocket.WebSocket]:
-        """A media socket on which Twilio has said connected and start."""
-        parameters = {"token": token, "from": CALLER, "to": CALLED, "colour": "blue"}
+    def stream(self, token: str, **more: str) -> Iterator[websocket.WebSocket]:
+        """A media socket on which Twilio has said connected and start, with `more` parameters."""
+        parameters = {"token": token, "from": CALLER, "to": CALLED, "colour": "blue", **more}
         start = {
             "accountSid": f"AC{'0' * 32}",
             "streamSid": f"MZ{'0' * 32}",
@@ -103,9 +119,9 @@ class Server:
         finally:
             media.shutdown()
 
-    def setup(self, token: str) -> CallSetup:
+    def setup(self, token: str, **more: str) -> CallSetup:
         """What the call of a stream with that token is set up with."""
-        with self.stream(token):
+        with self.stream(token, **more):
             return setups.get(timeout=PATIENCE_SECONDS)
 
     def close(self) -> None:
@@ -149,6 +165,38 @@ def test_a_call_is_set_up_with_what_is_known_about_it(server: Server) -> None:
     assert (setup.limits, setup.prices) == (ASSISTANT.limits, None)
     assert (setup.gating, setup.patience) == (ASSISTANT.gating(), ASSISTANT.dead_air())
     assert setup.journal is server.journal
+
+
+def dialed(server: Server) -> None:
+    """What is there of a call that we have placed, when somebody answers."""
+    rate = DialRate(1, 1)
+    _, token = server.dialed.open(CALLED, CALLER, "Desk", {"name": "Anna"}, 30, rate)
+    assert token is not None
+    server.dialed.claim(token, CALL, 600)
+
+
+def test_a_call_that_we_have_placed_is_set_up_with_what_it_is_about(server: Server) -> None:
+    dialed(server)
+    setup = server.setup(server.tokens.issue(CALL), direction="outbound")
+    assert setup.record.direction == setup.context.direction == "outbound"
+    assert (setup.context.person, setup.context.ours) == (CALLED, CALLER)
+    assert setup.context.parameters["name"] == "Anna"
+    assert setup.voicemail == "Call us back."
+    assert "Hello, we call." in (setup.greeting or "")
+
+
+def test_a_call_that_comes_in_is_not_taken_for_one_that_we_have_placed(server: Server) -> None:
+    setup = server.setup(server.tokens.issue(CALL))
+    assert setup.record.direction == setup.context.direction == "inbound"
+    assert (setup.context.person, setup.context.ours) == (CALLER, CALLED)
+    assert setup.voicemail is None
+    assert "Hello, who calls?" in (setup.greeting or "")
+
+
+def test_a_call_of_which_everything_was_erased_is_still_one_that_we_have_placed(server: Server) -> None:
+    setup = server.setup(server.tokens.issue(CALL), direction="outbound")
+    assert setup.record.direction == "outbound"
+    assert "name" not in setup.context.parameters
 
 
 def test_there_are_two_places_for_the_model_if_two_are_given(server: Server) -> None:

@@ -63,6 +63,12 @@ def test_a_fallback_can_be_a_transfer_from_our_own_number() -> None:
     }
 
 
+def test_and_so_it_is_where_we_have_placed_the_call() -> None:
+    assistant = Assistant.model_validate({"instructions": "Be brief.", "fallback": {"transfer_to": DESK}})
+    placed = Documents(assistant, BASE, CALLED, CALLER, outbound=True)
+    assert only(placed.fallback(), "Dial")["callerId"] == CALLED
+
+
 @pytest.mark.parametrize("called", ["", "sip:desk@example.com", "client:desk", "+1", CALLED + "x"])
 def test_a_transfer_shows_no_number_that_is_none(called: str) -> None:
     text = documents(called, fallback={"transfer_to": DESK}).fallback()

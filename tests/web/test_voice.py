@@ -296,6 +296,17 @@ def test_a_call_that_has_lost_its_stream_gets_another_one(
     assert stream(server, text) == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "direction"), [("outbound-api", "outbound"), ("inbound", None), ("absent", None)]
+)
+def test_a_call_that_goes_on_is_still_ours_or_the_callers(
+    server: Server, told: str, direction: str | None
+) -> None:
+    stream(server, twilio(server.client, "/twiml")[1])
+    text = twilio(server.client, "/twiml/ended?stream=1", Direction=told)[1]
+    assert parameters(text).get("direction") == direction
+
+
 @pytest.mark.parametrize("status", ["in-progress", "ringing", "", "absent", "something-new"])
 def test_a_call_is_not_over_before_twilio_says_so(server: Server, status: str) -> None:
     stream(server, twilio(server.client, "/twiml")[1])
