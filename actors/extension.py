@@ -1,8 +1,14 @@
-"""Python that an assistant's file names: tools and listeners, each written "module:name"."""
+"""Python that an assistant's file names: tools, listeners and functions, each written "module:name".
+
+A module is imported once. Changed, it needs a restart, also where the file that names it is read again.
+"""
 
 import importlib
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from actors.listener import Listener
 from actors.tool import AnyTool, Tool
@@ -23,6 +29,16 @@ def load_listener(name: str, directory: Path) -> type[Listener]:
         raise ValueError(f"{name} is not a listener; derive the class from actors.Listener")
     if not isinstance(found.wants, tuple) or not all(isinstance(each, type) for each in found.wants):
         raise ValueError(f"{name}: wants is not a tuple of message classes; write it like wants = (HangUp,)")
+    return found
+
+
+def load_function(name: str, directory: Path) -> Callable[..., Any]:
+    """The function of that name. Raises ValueError, with what to do about it."""
+    found = _load(name, directory)
+    if not callable(found):
+        raise ValueError(f"{name} is not a function")
+    if inspect.iscoroutinefunction(found):
+        raise ValueError(f"{name} is async; it runs in a thread and may block: use def")
     return found
 
 

@@ -10,6 +10,8 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
+from actors.builds import Builds
 from actors.call_context import CallContext
 from actors.endpoints import Endpoint, Endpoints
 from actors.member import post
@@ -17,16 +19,16 @@ from actors.messages import StreamStopped
 from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
-from actors.sound import Sounds
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
 from store.journal import CallJournal, StoredCall
 from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
+from web.preparation import check
 from web.security import upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
+from web.twiml import ASSISTANT_PARAMETER, CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
@@ -61,22 +63,26 @@ class MediaStreams:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         meter: Meter,
-        sounds: Sounds,
         outbox: Outbox | None = None,
     ) -> None:
         self.account_sid = settings.twilio_account_sid
         self.tokens = tokens
-        self.assistant = assistant
+        self.assistants = assistants
+        self.builds = Builds(partial(check, settings=settings))
         self.calls = calls
         self.journal = journal
         self.meter = meter
         self.endpoints = Endpoints([_endpoint(each) for each in settings.model_endpoints])
-        self.sounds = sounds
-        self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
+        self.listeners = partial(
+            Assistant.listener_classes,
+            folder=settings.recordings,
+            kept_days=settings.retention_days,
+            events=outbox,
+        )
 
     def register(self, app: Flask) -> None:
         """Add the route to the app."""
@@ -188,8 +194,12 @@ class MediaStream:
             return None
 
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
-        shared, assistant = self._shared, self._shared.assistant
+        shared = self._shared
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
+        context = CallContext(start.call_sid, caller, called, parameters)
+        began_with = None if stored is None else shared.assistants.of_version(stored.record.assistant_version)
+        chosen = began_with or shared.assistants.choose(called, parameters.get(ASSISTANT_PARAMETER))
+        assistant = shared.builds.for_call(chosen, context)
         return CallSetup(
             record=CallRecord(
                 start.call_sid, start.stream_sid, caller, called, assistant.name, assistant.version
@@ -198,14 +208,14 @@ class MediaStream:
             endpoints=shared.endpoints,
             session=assistant.session(),
             greeting=assistant.greeting_instructions(),
-            context=CallContext(start.call_sid, caller, called, parameters),
+            context=context,
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
             gating=assistant.gating(),
             patience=assistant.dead_air(),
-            sounds=shared.sounds,
+            sounds=assistant.sounds,
             tools=assistant.callable_tools(),
-            listeners=shared.listeners,
+            listeners=shared.listeners(assistant),
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,

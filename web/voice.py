@@ -17,7 +17,7 @@ import re
 
 from flask import Flask, Response, request
 
-from actors.assistant import Assistant
+from actors.assistants import Assistants
 from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
 from store.journal import CallJournal
@@ -48,14 +48,14 @@ class Voice:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         admission: Admission,
     ) -> None:
         self._settings = settings
         self._tokens = tokens
-        self._assistant = assistant
+        self._assistants = assistants
         self._calls = calls
         self._journal = journal
         self._admission = admission
@@ -179,8 +179,8 @@ class Voice:
         return _xml(again)
 
     def _documents(self) -> twiml.Documents:
-        base_url = security.base_url(self._settings)
-        return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"))
+        base_url, called = security.base_url(self._settings), _field("To")
+        return twiml.Documents(self._assistants.choose(called), base_url, _field("From"), called)
 
 
 def plain(text: str) -> str:

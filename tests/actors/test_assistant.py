@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import orjson
@@ -249,7 +250,9 @@ def test_the_times_of_a_silence_can_be_set(tmp_path: Path) -> None:
 def test_a_sound_is_found_beside_the_file_whatever_the_working_directory(tmp_path: Path, name: str) -> None:
     sound = tmp_path / name
     sound.parent.mkdir(exist_ok=True)
-    sound.write_bytes(b"\xff")
+    with wave.open(str(tmp_path / name), "wb") as wav:
+        wav.setparams((1, 2, 8000, 0, "NONE", ""))
+        wav.writeframes(b"\0\0")
     silence = load(tmp_path, f'{LEAST}[dead_air]\nfiller = "{name}"\napology = "{sound}"').silence
     assert (silence.filler, silence.apology) == (sound, sound)
 

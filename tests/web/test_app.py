@@ -185,7 +185,7 @@ def test_gunicorn_says_what_is_wrong_and_ends(tmp_path: Path) -> None:
             "{tmp_path}/assistant.toml: DAILY_BUDGET needs [prices]; add them, or unset it",
         ),
         ({"assistant": "hooked.toml"}, "{tmp_path}/hooked.toml: [webhook] needs WEBHOOK_SECRET"),
-        ({"assistant": "deaf.toml"}, "{tmp_path}/hm.wav: is not a WAV file"),
+        ({"assistant": "deaf.toml"}, "{tmp_path}/deaf.toml: dead_air: {tmp_path}/hm.wav: is not a WAV file"),
     ],
 )
 def test_what_is_missing_is_said_before_the_end(

@@ -14,9 +14,9 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.meter import NoMeter, Outcome
 from actors.setup import CallSetup
-from actors.sound import Sounds
 from config import STREAM_PATH, Settings
 from store.database import Database
 from store.journal import CallJournal
@@ -67,11 +67,10 @@ class Server:
         self.journal = CallJournal(self.database)
         self.tokens = StreamTokens(self.database, 60)
         self.calls = Calls(threads=2, actor=KnownCall)
+        assistants = Assistants(Path("assistant.toml"), lambda path: ASSISTANT)
         app = Flask("media", static_folder=None)
         security.register(app, settings)
-        streams = MediaStreams(
-            settings, self.tokens, ASSISTANT, self.calls, self.journal, NoMeter(), Sounds(b"", b"")
-        )
+        streams = MediaStreams(settings, self.tokens, assistants, self.calls, self.journal, NoMeter())
         streams.register(app)
         self._server = make_server("127.0.0.1", 0, app, threaded=True)
         self._server.daemon_threads = True  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
 from config import Settings
 from store.database import Database
 from store.journal import CallJournal
@@ -68,14 +69,15 @@ class Server:
         assistant = Assistant.model_validate(
             {"instructions": "Be brief.", "fallback": SENTENCE, "overflow": {"goodbye": ""}, **tables}
         )
+        assistants = Assistants(Path("assistant.toml"), lambda path: assistant)
         settings = Settings(openai_api_key="sk-test")
         if signed:
             settings = Settings(openai_api_key="sk-test", twilio_auth_token=AUTH_TOKEN, public_url=PUBLIC)
         self.tokens = StreamTokens(database, 60)
-        admission = Admission(calls, journal, 2, None, 1800)
+        admission = Admission(calls, journal, 2, None, lambda: 1800)
         app = Flask("voice", static_folder=None)
         security.register(app, settings)
-        Voice(settings, self.tokens, assistant, calls, journal, admission).register(app)
+        Voice(settings, self.tokens, assistants, calls, journal, admission).register(app)
         self.client = app.test_client()
 
 
