@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -194,7 +194,7 @@ class Assistant(Table):
     def _check_timezone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ValueError, OSError):  # not a name; the name of a folder of them
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # the last two of what is a path, or a folder
             raise ValueError(f"there is no {value}; write it like Europe/Berlin") from None
         return value
 

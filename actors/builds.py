@@ -22,7 +22,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 from actors.assistant import Assistant, AssistantError, Build
 from actors.call_context import CallContext
@@ -53,21 +53,17 @@ class Builds:
             return plain
         try:
             built = self._build(plain, plain.builder, context)
-        except TimeoutError:
-            reason = f"has not returned within {plain.build_seconds:g} s"
         except AssistantError as error:
-            reason = str(error)
-        except BaseException as error:
-            logger.warning("%s: %s failed", context.call_sid, plain.build, exc_info=error)
-            return plain
+            logger.warning("%s: goes on without %s: %s", context.call_sid, plain.build, error)
+        except BaseException:
+            logger.warning("%s: goes on without %s: it failed", context.call_sid, plain.build, exc_info=True)
         else:
             return built
-        logger.warning("%s: %s %s: the call goes on without", context.call_sid, plain.build, reason)
         return plain
 
     def _build(self, plain: Assistant, build: Build, context: CallContext) -> Assistant:
         if not self._room.acquire(blocking=False):
-            raise AssistantError("is not asked: too many calls wait for it")
+            raise AssistantError("too many of its answers are still waited for")
         future: Future[Assistant | None] = Future()
         name = f"build {context.call_sid}"
         try:
@@ -77,14 +73,19 @@ class Builds:
         except RuntimeError:
             self._room.release()
             raise
-        built = future.result(plain.build_seconds)
+        wait([future], plain.build_seconds)
+        if not future.done():
+            raise AssistantError(f"it has not returned within {plain.build_seconds:g} s")
+        built = future.result()
         if built is None:
             return plain
         if not isinstance(built, Assistant):
-            raise AssistantError(f"returned a {type(built).__name__} instead of an Assistant or None")
+            raise AssistantError(f"it returned a {type(built).__name__} instead of an Assistant or None")
         self._check(built)
-        # An assistant that it has from elsewhere may have variables.
-        return built.for_call(context, time.time())
+        # An assistant that it has from elsewhere may have variables, and what is wrong with it is to be seen here.
+        filled = built.for_call(context, time.time())
+        _ = filled.session(), filled.sounds
+        return filled
 
     def _run(
         self, future: Future[Assistant | None], build: Build, plain: Assistant, context: CallContext
