@@ -115,7 +115,10 @@ def fails(error: BaseException) -> Hook:
         (lambda assistant, call: "Hello", "it returned a str instead of an Assistant or None"),
         (lambda assistant, call: assistant.changed(voice="nobody"), "voice: Input should be"),
         (lambda assistant, call: assistant.changed(voise="cedar"), "voise: Extra inputs"),
-        (lambda assistant, call: assistant.changed(tools=["nowhere_at_all:x"]), "there is no module nowhere_at_all"),
+        (
+            lambda assistant, call: assistant.changed(tools=["nowhere_at_all:x"]),
+            "there is no module nowhere_at_all",
+        ),
         (lambda assistant, call: assistant.model_copy(update={"turn_detection": 7}), "it failed"),
     ],
 )

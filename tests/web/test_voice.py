@@ -64,12 +64,13 @@ class Server:
         journal: CallJournal,
         calls: Calls,
         signed: bool = True,
+        assistants: Assistants | None = None,
         **tables: object,
     ) -> None:
         assistant = Assistant.model_validate(
             {"instructions": "Be brief.", "fallback": SENTENCE, "overflow": {"goodbye": ""}, **tables}
         )
-        assistants = Assistants(Path("assistant.toml"), lambda path: assistant)
+        assistants = assistants or Assistants(Path("assistant.toml"), lambda path: assistant)
         settings = Settings(openai_api_key="sk-test")
         if signed:
             settings = Settings(openai_api_key="sk-test", twilio_auth_token=AUTH_TOKEN, public_url=PUBLIC)
@@ -131,6 +132,20 @@ def test_a_call_is_connected_and_has_a_way_out(client: FlaskClient, tokens: Stre
         "<Say>Sorry — nobody is here. Ring again &amp; again.</Say><Hangup /></Response>"
     )
     tokens.spend(token, CALL)
+
+
+def test_the_called_number_decides_who_says_that_nobody_is_here(
+    database: Database, journal: CallJournal, calls: Calls, tmp_path: Path
+) -> None:
+    for name, numbers in (("desk", []), ("sales", [CALLED])):
+        text = f'instructions = "Be brief."\nnumbers = {numbers}\nfallback = "No {name}."'
+        (tmp_path / f"{name}.toml").write_text(text.replace("'", '"'))
+    server = Server(database, journal, calls, assistants=Assistants(tmp_path))
+    said = [
+        ElementTree.fromstring(twilio(server.client, "/twiml", To=called)[1]).findtext("Say")
+        for called in (CALLED, "+4930999999", "client:alice")
+    ]
+    assert said == ["No sales.", "No desk.", "No desk."]
 
 
 def test_the_token_is_for_this_call_alone(client: FlaskClient, tokens: StreamTokens) -> None:
