@@ -97,8 +97,11 @@ class Assistants:
             return
         try:
             self._looked_at = self._clock()
+            before = self._versions
             for problem in self._read():
                 logger.error("%s; the assistants stay as they were", problem)
+            if self._versions is not before:
+                logger.info("%s has changed: new calls have %s", self.path, ", ".join(self._all))
         finally:
             self._looking.release()
 
