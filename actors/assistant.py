@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -15,10 +15,10 @@ from actors.costs import CallLimits, Prices
 from actors.dead_air import DeadAir
 from actors.extension import load_function, load_listener, load_tool
 from actors.listener import Listener
-from actors.mcp import SECRETS, McpServer
+from actors.mcp import SECRETS, McpServers
 from actors.shipped import RecordingTable, TranscriptTable, WebhookTable, shipped_listeners
 from actors.sound import SoundError, Sounds
-from actors.table import DIRECTORY, LITERAL, PhoneNumber, Table, Text
+from actors.table import DIRECTORY, LITERAL, PhoneNumber, Table, Text, Timezone
 from actors.tool import AnyTool
 from actors.transcription import Transcription
 from actors.turn_detection import TurnDetection
@@ -49,8 +49,8 @@ class Assistant(Table):
     instructions: Text = Field(min_length=1)
     greeting: Text = Text()
     """Said word for word when the call is answered; empty lets the model greet in its own words."""
-    timezone: str = "UTC"
-    """IANA name, such as Europe/Berlin, of where `{time}`, `{date}` and `{weekday}` are meant."""
+    timezone: Timezone = "UTC"
+    """Of where `{time}`, `{date}` and `{weekday}` are meant."""
     fallback: FallbackOrSentence = Fallback()
     overflow: Overflow = Overflow()
     voice: VOICES = "marin"
@@ -63,7 +63,7 @@ class Assistant(Table):
     silence: DeadAir = Field(default=DeadAir(), alias="dead_air")
     tools: tuple[str, ...] = ()
     """What the model may call, each as "module:name" of a function with `@tool`; beside this file, or installed."""
-    mcp: tuple[McpServer, ...] = ()
+    mcp: McpServers = ()
     """Servers with more of what the model may call."""
     build: str | None = None
     """Who is asked before each call what the assistant is to be for it, as "module:name"; see `actors.builds`."""
@@ -188,22 +188,6 @@ class Assistant(Table):
         box = events or NoEventBox()
         shipped = shipped_listeners(self.recording, self.transcript, self.webhook, folder, kept_days, box)
         return shipped + self._listeners
-
-    @field_validator("timezone")
-    @classmethod
-    def _check_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):  # the last two of what is a path, or a folder
-            raise ValueError(f"there is no {value}; write it like Europe/Berlin") from None
-        return value
-
-    @field_validator("mcp")
-    @classmethod
-    def _check_mcp(cls, servers: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
-        if len({server.label for server in servers}) < len(servers):
-            raise ValueError("two of them have the same label; give one a label of its own")
-        return servers
 
     @field_validator("transcription")
     @classmethod

@@ -146,9 +146,9 @@ class Assistants:
         return [] if said == problem else [problem]
 
     def _paths(self) -> list[Path]:
-        if not self.path.is_dir():
-            return [self.path]
         try:
+            if not self.path.is_dir():
+                return [self.path]
             # Hidden ones are an editor's.
             found = sorted(path for path in self.path.iterdir() if path.match("[!.]*.toml"))
         except OSError as error:

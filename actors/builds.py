@@ -8,11 +8,13 @@
             return None
         return assistant.changed(
             greeting=f"Hello {customer.name}, this is Tailwind.",
-            instructions=f"{assistant.instructions}\nThe caller's last order is {customer.order}.",
+            instructions=f"{assistant.instructions}\nAsk for the order's number before you say anything about it.",
+            tools=["shop:look_up_order"],
         )
 
 It gets the assistant with the variables of the call filled in, and returns another one, or None for the assistant as
-it is. It may block. After `build_seconds`, and whatever it raises, the call goes on with the assistant as it is.
+it is. It may block. After `build_seconds`, and whatever it raises, the call goes on with the assistant as it is. When
+the call goes on with another stream, it is asked again.
 
 Anybody can call with any number: caller ID is not checked on its way. So greet a caller by it, but tell nothing that
 is private, and do nothing that costs anything, before the caller has proved to be who that number says.

@@ -55,7 +55,7 @@ def _load(name: str, directory: Path) -> object:
         if error.name is not None and module_name.startswith(error.name):
             raise ValueError(f"there is no module {module_name}, neither in {folder} nor installed") from None
         raise ValueError(f"{module_name} cannot be imported: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     try:
         found: object = getattr(module, attribute)

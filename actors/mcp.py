@@ -82,3 +82,12 @@ class McpServer(Table):
         if self.allowed_tools is not None:
             definition["allowed_tools"] = list(self.allowed_tools)
         return definition
+
+
+def _told_apart(servers: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
+    if len({server.label for server in servers}) < len(servers):
+        raise ValueError("two of them have the same label; give one a label of its own")
+    return servers
+
+
+McpServers = Annotated[tuple[McpServer, ...], AfterValidator(_told_apart)]

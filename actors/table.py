@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -68,6 +69,18 @@ SoundFile = Annotated[Path, AfterValidator(_sound_file)]
 
 PhoneNumber = Annotated[str, Field(pattern=f"^{E164}$")]
 """E.164: a plus sign, the country's code and the rest, digits only."""
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last two of what is a path, or a folder
+        raise ValueError(f"there is no {name}; write it like Europe/Berlin") from None
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(_timezone)]
+"""The IANA name of a timezone."""
 
 Sentence = Annotated[str, Field(min_length=1, max_length=1000)]
 """What Twilio's own voice says."""

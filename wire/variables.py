@@ -1,7 +1,7 @@
 """What an assistant's texts may leave open until there is a call: `{caller}`, `{time}`, `{parameters.name|there}`.
 
     {caller}, {called}         the two numbers; a caller's that is withheld is empty
-    {time}, {date}, {weekday}  of the call's beginning, where the assistant is: 14:05, 2026-11-28, Saturday
+    {time}, {date}, {weekday}  when the call begins, where the assistant is: 14:05, 2026-11-28, Saturday
     {parameters.name}          a custom parameter of the stream; empty where this call has none
     {caller|unknown}           the same, and what to say where it is empty
     {{ and }}                  a brace

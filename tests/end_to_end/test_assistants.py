@@ -18,6 +18,7 @@ from simulator.session import RealtimeSession
 from store.database import Database
 from store.history import History
 from tests.end_to_end.stage import PATIENCE, Greeting, Stage, finished, server_settings
+from tests.probe import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +147,8 @@ def test_a_changed_file_counts_for_new_calls_in_both_workers_and_a_broken_one_ch
         old.await_end(PATIENCE)
     database = Database(f"sqlite:///{office.folder.parent / 'switchboard.db'}")
     try:
-        (recorded,) = History(database).find(old.call_sid)
+        history = History(database)
+        wait_until(lambda: history.find(old.call_sid)[0].streams == 2, "the second stream is written down")
+        assert history.find(old.call_sid)[0].assistant_version == version
     finally:
         database.close()
-    assert (recorded.assistant_version, recorded.streams) == (version, 2)
