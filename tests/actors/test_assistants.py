@@ -234,6 +234,19 @@ def test_what_is_gone_and_needed_stays(three: Folder, logs: ExpectedLogs, gone: 
     assert chosen(assistants, OTHER) == "new desk"
 
 
+def test_a_folder_that_is_emptied_is_said_once_and_its_assistants_stay(
+    three: Folder, logs: ExpectedLogs
+) -> None:
+    assistants = three.assistants()
+    for file in three.path.iterdir():
+        file.unlink()
+    logs.expect(r"there is no \*\.toml in it")
+    for _ in range(3):
+        three.wait()
+        assert chosen(assistants, SALES) == "sales"
+    assert len(logs.records) == 1
+
+
 def test_a_sound_that_changes_is_another_sound_for_new_calls(folder: Folder) -> None:
     sound = folder.path / "hm.wav"
 

@@ -365,11 +365,13 @@ def test_the_model_has_an_mcp_server_asked_and_speaks_about_its_answer(calls: Ca
     socket = call.greet()
     fields = {"response_id": "resp_m", "item_id": "item_m", "output_index": 0}
     socket.say(response_created("resp_m"), {"type": "response.mcp_call_arguments.done", **fields})
-    wait_until(lambda: call.actor._talk.conversation.tools_running, "the server is asked")
+    silence = call.actor._talk._dead_air
+    wait_until(lambda: silence._tool_running, "the server is asked")
+    assert call.actor._talk.busy
     socket.say(response_done("resp_m"))
     socket.say({"type": "response.mcp_call.completed", **fields})
     socket.expect("response.create")
-    wait_until(lambda: not call.actor._talk.conversation.tools_running, "the server has answered")
+    wait_until(lambda: not silence._tool_running, "the server has answered, and silence is ours again")
 
 
 def test_a_pressed_key_is_noted_without_saying_which(call: Call, caplog: pytest.LogCaptureFixture) -> None:
