@@ -66,14 +66,17 @@ class Assistants:
         if problems := self._read():
             raise AssistantError("\n".join(problems))
 
-    def choose(self, number: str, name: str | None = None) -> Assistant:
-        """The assistant for a new call: the one of that name, where there is one, or the one with that number.
+    def choose(self, number: str, name: str | None = None, version: str | None = None) -> Assistant:
+        """The assistant for a call: the one of that name, where there is one, or the one with that number.
 
-        `name` is a file's, without `.toml`; `number` one of ours, in E.164. Otherwise it is the default.
+        `name` is a file's, without `.toml`; `number` one of ours, in E.164. Otherwise it is the default. `version` is
+        the one that a call began with which goes on: it goes before all, also where its file has changed since,
+        as long as it is among the latest.
         """
         self._look()
-        found = self._all.get(name) if name else None
-        return found or self._by_number.get(number) or self.default
+        began_with = self._versions.get(version) if version else None
+        named = self._all.get(name) if name else None
+        return began_with or named or self._by_number.get(number) or self.default
 
     @property
     def default(self) -> Assistant:
@@ -86,10 +89,6 @@ class Assistants:
         """Every assistant, by its name for `choose`."""
         self._look()
         return self._all
-
-    def of_version(self, version: str) -> Assistant | None:
-        """The assistant of that version, also where its file has changed since; None: it is not kept any more."""
-        return self._versions.get(version)
 
     def _look(self) -> None:
         # Whoever comes first looks, and for no other call is there anything to wait for.

@@ -197,8 +197,8 @@ class MediaStream:
         shared = self._shared
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
         context = CallContext(start.call_sid, caller, called, parameters)
-        began_with = None if stored is None else shared.assistants.of_version(stored.record.assistant_version)
-        chosen = began_with or shared.assistants.choose(called, parameters.get(ASSISTANT_PARAMETER))
+        began_with = None if stored is None else stored.record.assistant_version
+        chosen = shared.assistants.choose(called, parameters.get(ASSISTANT_PARAMETER), began_with)
         assistant = shared.builds.for_call(chosen, context)
         return CallSetup(
             record=CallRecord(

@@ -20,7 +20,7 @@ from flask import Flask, Response, request
 from actors.assistants import Assistants
 from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
-from store.journal import CallJournal
+from store.journal import CallJournal, StoredCall
 from store.tokens import Refusal as RefusedToken
 from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
@@ -102,6 +102,7 @@ class Voice:
         documents = self._documents()
         try:
             stored = self._journal.load(call_sid)
+            documents = self._documents(stored)
             then = Then.RESUME if stored is None else stored.then
             if status in _OVER:
                 if stored is not None and then is Then.RESUME:
@@ -178,9 +179,12 @@ class Voice:
         self._calls.expect_question()
         return _xml(again)
 
-    def _documents(self) -> twiml.Documents:
+    def _documents(self, stored: StoredCall | None = None) -> twiml.Documents:
+        """`stored`: of a call that has begun, and keeps the assistant that it began with."""
         base_url, called = security.base_url(self._settings), _field("To")
-        return twiml.Documents(self._assistants.choose(called), base_url, _field("From"), called)
+        began_with = None if stored is None else stored.record.assistant_version
+        assistant = self._assistants.choose(called, version=began_with)
+        return twiml.Documents(assistant, base_url, _field("From"), called)
 
 
 def plain(text: str) -> str:

@@ -55,8 +55,8 @@ def three(folder: Folder) -> Folder:
     return folder
 
 
-def chosen(assistants: Assistants, number: str, name: str | None = None) -> str:
-    return assistants.choose(number, name).instructions
+def chosen(assistants: Assistants, number: str, name: str | None = None, version: str | None = None) -> str:
+    return assistants.choose(number, name, version).instructions
 
 
 # Which of them
@@ -273,9 +273,9 @@ def test_a_version_is_known_after_its_file_has_changed(three: Folder) -> None:
     three.wait()
     after = assistants.choose(SALES)
     assert after.version != before.version
-    assert assistants.of_version(before.version) is before
-    assert assistants.of_version(after.version) is after
-    assert assistants.of_version("") is None
+    assert assistants.choose(OTHER, "desk", before.version) is before
+    assert assistants.choose(OTHER, "desk", after.version) is after
+    assert chosen(assistants, SERVICE, version="000000000000") == chosen(assistants, SERVICE) == "service"
 
 
 def test_only_the_latest_versions_are_kept(folder: Folder) -> None:
@@ -286,7 +286,7 @@ def test_only_the_latest_versions_are_kept(folder: Folder) -> None:
         folder.write("desk", "", f"desk {number}")
         folder.wait()
         versions.append(assistants.default.version)
-    known = [assistants.of_version(version) is not None for version in versions]
+    known = [assistants.choose(OTHER, version=version).version == version for version in versions]
     assert known == [False] + [True] * (KEPT_VERSIONS + 1)
 
 

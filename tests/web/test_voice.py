@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.assistant import Assistant
-from actors.assistants import Assistants
+from actors.assistants import LOOK_SECONDS, Assistants
 from config import Settings
 from store.database import Database
 from store.journal import CallJournal
@@ -146,6 +146,23 @@ def test_the_called_number_decides_who_says_that_nobody_is_here(
         for called in (CALLED, "+4930999999", "client:alice")
     ]
     assert said == ["No sales.", "No desk.", "No desk."]
+
+
+def test_a_call_that_has_begun_keeps_its_way_out_whatever_its_file_says_now(
+    database: Database, journal: CallJournal, calls: Calls, tmp_path: Path
+) -> None:
+    now, file = [100.0], tmp_path / "desk.toml"
+    file.write_text('instructions = "Be brief."\nfallback = "Nobody is here."')
+    assistants = Assistants(file, clock=lambda: now[0])
+    version = assistants.default.version
+    journal.began(CallRecord(CALL, "MZ1", CALLER, CALLED, "Desk", version))
+    journal.ended(CALL, "model failed", Then.FALLBACK)
+    file.write_text('instructions = "Be brief."\nfallback = "Nobody will ever be here."')
+    now[0] += LOOK_SECONDS
+    server = Server(database, journal, calls, assistants=assistants)
+    _, text = twilio(server.client, "/twiml/ended?stream=1", CallStatus="in-progress")
+    assert ElementTree.fromstring(text).findtext("Say") == "Nobody is here."
+    assert assistants.default.version != version
 
 
 def test_the_token_is_for_this_call_alone(client: FlaskClient, tokens: StreamTokens) -> None:
