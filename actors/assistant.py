@@ -16,9 +16,11 @@ from actors.dead_air import DeadAir
 from actors.extension import load_function, load_listener, load_tool
 from actors.listener import Listener
 from actors.mcp import SECRETS, McpServers
+from actors.phone_tools import phone_tools
 from actors.shipped import RecordingTable, TranscriptTable, WebhookTable, shipped_listeners
 from actors.sound import SoundError, Sounds
 from actors.table import DIRECTORY, LITERAL, PhoneNumber, Table, Text, Timezone
+from actors.telephony import CallerSilenceTable, Telephony
 from actors.tool import AnyTool
 from actors.transcription import Transcription
 from actors.turn_detection import TurnDetection
@@ -29,6 +31,7 @@ from wire.audio_format import PCMU, AudioFormat
 from wire.dead_air import Limits
 from wire.dialect import Session
 from wire.false_start import Gating
+from wire.instructions import ANNOUNCE, adding, quoted, word_for_word
 
 VOICES = Literal["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"]
 """The Realtime API's voices. Others, even of the same maker's other products, give noise (protocol-gotchas 5)."""
@@ -73,6 +76,8 @@ class Assistant(Table):
     """Who is told what happens in a call, each as "module:name" of a `Listener`."""
     prices: Prices | None = None
     """None: what a call costs is not known."""
+    telephony: Telephony = Telephony()
+    caller_silence: CallerSilenceTable = CallerSilenceTable()
     limits: CallLimits = CallLimits()
     recording: RecordingTable | None = None
     """None: calls are not recorded."""
@@ -129,9 +134,13 @@ class Assistant(Table):
             raise AssistantError(str(error)) from error
         except SoundError as error:
             raise AssistantError(f"dead_air: {error}") from error
-        assistant._tools = {each.name: each for each in tools}
-        if len(assistant._tools) < len(tools):
-            raise AssistantError("tools: two of them have the same name; give one a name of its own")
+        built_in = phone_tools(assistant.telephony)
+        assistant._tools = built_in | {each.name: each for each in tools}
+        if len(assistant._tools) < len(built_in) + len(tools):
+            raise AssistantError(
+                "tools: two of them have the same name, or one has that of a tool of [telephony]; "
+                "give it a name of its own"
+            )
         return assistant
 
     def changed(self, **keys: Any) -> "Assistant":
@@ -229,15 +238,10 @@ class Assistant(Table):
         """Instructions for the first response. They replace the session's; None: those say how to greet."""
         announcement = "" if self.recording is None else self.recording.announcement
         if self.greeting:
-            words = f"{announcement} {self.greeting}".strip().replace('"', "'")
-            return f'Say exactly these words to the caller and then stop: "{words}"'
+            return word_for_word(f"{announcement} {self.greeting}".strip())
         if not announcement:
             return None
-        words = announcement.replace('"', "'")
-        return (
-            f"{self.instructions}\n\nThe call begins. Your first words to the caller are exactly these, in this "
-            f'language, with nothing before them: "{words}" Go on with your greeting.'
-        )
+        return adding(self.instructions, ANNOUNCE.format(quoted(announcement)))
 
     def gating(self) -> Gating:
         """What counts as an interruption."""

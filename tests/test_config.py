@@ -61,6 +61,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "METRICS_TOKEN": "0123456789abcdef",
         "TWILIO_ACCOUNT_SID": SID,
         "TWILIO_AUTH_TOKEN": "12345",
+        "TWILIO_API_URL": "https://api.dublin.ie1.twilio.com/",
         "PUBLIC_URL": "https://example.com/phone/",
         "STREAM_TOKEN_TTL": "2.5",
         "ASSISTANT": "assistants/front-desk.toml",
@@ -91,6 +92,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_DIALECT": "openai",
         "OPENAI_SECOND_AUDIO": "pcmu",
         "METRICS_TOKEN": "0123456789abcdef",
+        "TWILIO_API_URL": "https://api.dublin.ie1.twilio.com",
         "PUBLIC_URL": "https://example.com/phone",
         "LOG_LEVEL": "debug",
     }

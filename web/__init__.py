@@ -27,6 +27,9 @@ JOURNAL = "switchboard.journal"
 OUTBOX = "switchboard.outbox"
 """The Outbox of this process in `app.extensions`, or None; its thread sends until the outbox is closed."""
 
+ORDERS = "switchboard.orders"
+"""The OrderDesk of this process in `app.extensions`, for whoever has an order to a call."""
+
 SETTINGS = "switchboard.settings"
 """The Settings in `app.extensions`."""
 
@@ -63,15 +66,18 @@ def build_app(preparation: "Preparation") -> "Flask":
     from flask import Flask
 
     from actors.call_file import erase_older
+    from actors.carrier import Carrier
     from store.database import Database
     from store.journal import CallJournal
+    from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
-    from web import security
+    from web import health, security
     from web.admission import Admission
     from web.calls import Calls
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
+    from web.orders import OrderDesk
     from web.readiness import Readiness
     from web.voice import Voice
 
@@ -93,6 +99,13 @@ def build_app(preparation: "Preparation") -> "Flask":
     outbox = None if secret is None else Outbox(database, secret.get_secret_value())
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
+    orders = OrderDesk(Orders(database), calls)
+    account_sid, auth_token = settings.twilio_account_sid, settings.twilio_auth_token
+    carrier = (
+        None
+        if account_sid is None or auth_token is None
+        else Carrier(account_sid, auth_token.get_secret_value(), settings.twilio_api_url)
+    )
     admission = Admission(
         calls,
         journal,
@@ -104,16 +117,23 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)
-    Voice(settings, tokens, assistants, calls, journal, admission).register(app)
-    MediaStreams(settings, tokens, assistants, calls, journal, metrics, outbox).register(app)
+    Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
+    MediaStreams(settings, tokens, assistants, calls, journal, metrics, outbox, carrier).register(app)
     for path, view in (
-        ("/health", security.public(lambda: {"status": "ok"})),
+        ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),
         ("/metrics", security.operator(lambda: metrics.page())),
     ):
         app.add_url_rule(path, view_func=view, endpoint=path[1:])
     app.extensions.update(
-        {DATABASE: database, CALLS: calls, JOURNAL: journal, OUTBOX: outbox, SETTINGS: settings}
+        {
+            DATABASE: database,
+            CALLS: calls,
+            JOURNAL: journal,
+            ORDERS: orders,
+            OUTBOX: outbox,
+            SETTINGS: settings,
+        }
     )
     return app
 

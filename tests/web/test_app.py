@@ -81,7 +81,8 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
     rules = {rule.rule: rule for rule in app.url_map.iter_rules()}
     assert set(rules) == {
         "/twiml", "/twiml/ended", "/twiml/transferred", "/twiml/recorded", "/twiml/stream-status",
-        "/twiml/recording-status", "/health", "/ready", "/metrics", STREAM_PATH,
+        "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/health", "/ready", "/metrics",
+        STREAM_PATH,
     }  # fmt: skip
     assert rules[STREAM_PATH].websocket
     # Every refusal would say so: from this machine, whatever has a policy is let in or answers for itself.
