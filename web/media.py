@@ -10,6 +10,8 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
+from actors.builds import Builds
 from actors.call_context import CallContext
 from actors.carrier import Carrier
 from actors.endpoints import Endpoint, Endpoints
@@ -18,7 +20,6 @@ from actors.messages import StreamStopped
 from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
-from actors.sound import Sounds
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
 from store.journal import CallJournal, StoredCall
@@ -26,9 +27,16 @@ from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
 from web.consultations import ConsultDesk
+from web.preparation import check
 from web.security import base_url, upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, Documents
+from web.twiml import (
+    ASSISTANT_PARAMETER,
+    CALLED_PARAMETER,
+    CALLER_PARAMETER,
+    TOKEN_PARAMETER,
+    Documents,
+)
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
@@ -63,11 +71,10 @@ class MediaStreams:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         meter: Meter,
-        sounds: Sounds,
         outbox: Outbox | None = None,
         carrier: Carrier | None = None,
     ) -> None:
@@ -76,13 +83,18 @@ class MediaStreams:
         self.carrier = carrier
         self.account_sid = settings.twilio_account_sid
         self.tokens = tokens
-        self.assistant = assistant
+        self.assistants = assistants
+        self.builds = Builds(partial(check, settings=settings))
         self.calls = calls
         self.journal = journal
         self.meter = meter
         self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
-        self.sounds = sounds
-        self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
+        self.listeners = partial(
+            Assistant.listener_classes,
+            folder=settings.recordings,
+            kept_days=settings.retention_days,
+            events=outbox,
+        )
 
     def register(self, app: Flask) -> None:
         """Add the route to the app."""
@@ -203,8 +215,12 @@ class MediaStream:
         return ConsultDesk(carrier, documents, self._base_url, call_sid, caller_id)
 
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
-        shared, assistant = self._shared, self._shared.assistant
+        shared = self._shared
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
+        context = CallContext(start.call_sid, caller, called, parameters)
+        began_with = None if stored is None else stored.record.assistant_version
+        chosen = shared.assistants.choose(called, parameters.get(ASSISTANT_PARAMETER), began_with)
+        assistant = shared.builds.for_call(chosen, context)
         return CallSetup(
             record=CallRecord(
                 start.call_sid, start.stream_sid, caller, called, assistant.name, assistant.version
@@ -213,14 +229,14 @@ class MediaStream:
             endpoints=shared.endpoints,
             session=assistant.session(),
             greeting=assistant.greeting_instructions(),
-            context=CallContext(start.call_sid, caller, called, parameters),
+            context=context,
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
             gating=assistant.gating(),
             patience=assistant.dead_air(),
-            sounds=shared.sounds,
+            sounds=assistant.sounds,
             tools=assistant.callable_tools(),
-            listeners=shared.listeners,
+            listeners=shared.listeners(assistant),
             telephony=assistant.telephony,
             desk=self._desk(assistant, start.call_sid, caller, called),
             caller_patience=assistant.caller_silence.patience(),
