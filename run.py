@@ -191,7 +191,7 @@ def dial(
             dialed = DialedCalls(database)
             request = DialRequest(to=number, assistant=assistant, variables=told)
             dialer = Dialer(
-                settings, preparation.assistant, dialed, carrier_of(settings), journal.spent_today
+                settings, preparation.assistants, dialed, carrier_of(settings), journal.spent_today
             )
             call, _ = dialer.dial(request)
             reached = show_progress(dialed, call, click.echo, wait)

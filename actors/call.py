@@ -193,6 +193,12 @@ class CallActor(Member):
                 self._learn(message)
                 self._tools.run(message)
                 self._carry_out(self._talk.tool_running(now))
+            case realtime.McpCall():
+                self._learn(message)
+                self._carry_out(self._talk.mcp_call(now))
+            case realtime.McpCallEnded():
+                self._learn(message)
+                self._carry_out(self._talk.mcp_call_ended(now))
             case ToolFinished():
                 self._tool_finished(message)
             case ToolOverdue():

@@ -108,6 +108,7 @@ class OpenAIActor(Member):
         self._responses_since_interruption: set[str] = set()
         self._responses_with_calls: set[str] = set()
         self._open_calls: set[str] = set()
+        self._mcp_calls: dict[str, str] = {}
         self._outputs_answered = True
         self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid)
         self._reading = threading.Thread(
@@ -148,6 +149,15 @@ class OpenAIActor(Member):
                 self._responses_with_calls.add(response_id)
                 self._open_calls.add(call_id)
                 post(self.parent, message)
+            case realtime.McpCall(response_id=response_id, item_id=item_id):
+                self._responses_with_calls.add(response_id)
+                self._open_calls.add(item_id)
+                self._mcp_calls[item_id] = response_id
+                post(self.parent, message)
+            case realtime.McpCallEnded(item_id=item_id):
+                self._mcp_call_ended(item_id)
+                self._answer_outputs()
+                self._tell_floor()
             case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
                 self._send(client_events.create_function_output(call_id, output))
                 self._open_calls.discard(call_id)
@@ -346,9 +356,22 @@ class OpenAIActor(Member):
                 done.response_id, done.status, done.reason, done.error, self._now(), empty
             )
         )
+        if done.status == "cancelled":
+            # Of their end we may not be told.
+            for item_id in [
+                item for item, response in self._mcp_calls.items() if response == done.response_id
+            ]:
+                self._mcp_call_ended(item_id, answered=False)
         self._answer_outputs()
         self._tell_floor()
         self._tell_gate_of_playing()
+
+    def _mcp_call_ended(self, item_id: str, answered: bool = True) -> None:
+        if self._mcp_calls.pop(item_id, None) is not None:
+            self._open_calls.discard(item_id)
+            if answered:
+                self._outputs_answered = False
+            post(self.parent, realtime.McpCallEnded(item_id))
 
     def _answer_outputs(self) -> None:
         # A function may be quicker than the model, which is about to call another in the same response.

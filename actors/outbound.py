@@ -1,10 +1,10 @@
 """Calls that the assistant makes: the table `[outbound]`. Without it, it makes none."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from actors.table import PhoneNumber, Table
+from actors.table import PhoneNumber, Table, Text
 
 
 class Outbound(Table):
@@ -12,9 +12,9 @@ class Outbound(Table):
 
     caller_id: PhoneNumber
     """What the person sees: one of the account's own numbers, or one that it has verified."""
-    greeting: str = ""
+    greeting: Text = Text()
     """Said word for word when somebody answers, instead of the assistant's `greeting`; empty: that one."""
-    voicemail: str | None = Field(default=None, min_length=1, max_length=1000)
+    voicemail: Annotated[Text, Field(min_length=1, max_length=1000)] | None = None
     """Said word for word to an answering machine, after its beep; None: then nothing is left there."""
     timeout_seconds: int = Field(default=30, ge=5, le=600)
     """How long it rings. Most voicemail takes over after 20 to 30 seconds."""

@@ -97,12 +97,17 @@ class DialedCalls:
         number: str,
         caller_id: str,
         assistant: str,
+        assistant_name: str,
         variables: Mapping[str, str],
         ring_seconds: float,
+        longest_seconds: float,
         rate: DialRate,
         request_key: str | None = None,
     ) -> tuple[DialedCall, str | None]:
         """A new call to that number, and the token for its URLs.
+
+        It rings for `ring_seconds` and lasts for `longest_seconds`, at most. `assistant` is the assistant's file's
+        name, and `assistant_name` its own.
 
         With a `request_key` that another call has, that one is returned, with None: nothing is to be placed. Raises
         TooManyDialed.
@@ -115,9 +120,11 @@ class DialedCalls:
             "number_key": calls.number_key(number),
             "caller_id": caller_id,
             "assistant": assistant,
+            "assistant_name": assistant_name,
             "variables": json.dumps(dict(variables)),
             "placed_at": now,
             "expires_at": now + ring_seconds + CLAIM_SECONDS,
+            "longest_seconds": longest_seconds,
             "status": QUEUED,
             "outcome": "",
             "error": "",
@@ -160,13 +167,9 @@ class DialedCalls:
         with self._database.begin() as connection:
             connection.execute(sa.update(dialed).where(dialed.c.id == call_id).values(changes))
 
-    def claim(self, token: str, call_sid: str, longest_seconds: float) -> DialedCall:
-        """Somebody has answered, and Twilio asks what to do. Raises NotOurs.
-
-        The call lasts no longer than `longest_seconds`.
-        """
-        expires_at = self._clock() + longest_seconds + CLAIM_SECONDS
-        return self._tell(token, call_sid, IN_PROGRESS, expires_at=expires_at)
+    def claim(self, token: str, call_sid: str) -> DialedCall:
+        """Somebody has answered, and Twilio asks what to do. Raises NotOurs."""
+        return self._tell(token, call_sid, IN_PROGRESS)
 
     def told(self, token: str, call_sid: str, status: str) -> DialedCall:
         """A status callback. What it says is kept if it is news. Raises NotOurs."""
@@ -207,18 +210,25 @@ class DialedCalls:
             self._sweep(connection, self._clock())
             return _find(connection, which)
 
-    def _tell(self, token: str, call_sid: str, status: str, **changes: object) -> DialedCall:
+    def _tell(self, token: str, call_sid: str, status: str) -> DialedCall:
         with self._database.begin() as connection:
             row = self._row(connection, token, call_sid)
-            if is_final(row.status):
-                # Of one that has ended or expired nothing is news.
-                return _known(_find(connection, dialed.c.id == row.id))
-            status = later(row.status, status)
-            outcome = OUTCOMES.get(status, "")
-            _change(connection, row, call_sid=call_sid, status=status, outcome=outcome, **changes)
-            if is_final(status):
-                _settle(connection, row, call_sid, self._clock(), OUTCOMES.get(status, HUNG_UP))
+            if not is_final(row.status):  # of one that has ended or expired nothing is news
+                self._follow(connection, row, call_sid, later(row.status, status))
             return _known(_find(connection, dialed.c.id == row.id))
+
+    def _follow(self, connection: sa.Connection, row: Any, call_sid: str, status: str) -> None:
+        now = self._clock()
+        changes: dict[str, object] = {
+            "call_sid": call_sid,
+            "status": status,
+            "outcome": OUTCOMES.get(status, ""),
+        }
+        if status == IN_PROGRESS != row.status:
+            changes["expires_at"] = now + row.longest_seconds + CLAIM_SECONDS
+        _change(connection, row, **changes)
+        if is_final(status):
+            _settle(connection, row, call_sid, now, OUTCOMES.get(status, HUNG_UP))
 
     def _row(self, connection: sa.Connection, token: str, call_sid: str) -> Any:
         row = _held(connection, dialed.c.digest == _digest(token))
@@ -242,7 +252,7 @@ class DialedCalls:
 
 def _settle(connection: sa.Connection, row: Any, call_sid: str, now: float, outcome: str) -> None:
     """The call is over: in the history, too, where it is also found if there was no conversation."""
-    record = CallRecord(call_sid, "", row.caller_id, row.number, row.assistant, "", OUTBOUND)
+    record = CallRecord(call_sid, "", row.caller_id, row.number, row.assistant_name, "", OUTBOUND)
     calls.settle(connection, record, row.placed_at, now, outcome)
 
 

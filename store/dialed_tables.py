@@ -14,11 +14,15 @@ dialed = sa.Table(
     # Its digits, by which it is found however it is written.
     sa.Column("number_key", sa.Text, nullable=False, index=True),
     sa.Column("caller_id", sa.Text, nullable=False),
+    # The assistant's file's name, by which it is found again, and its own, by which people know it.
     sa.Column("assistant", sa.Text, nullable=False),
+    sa.Column("assistant_name", sa.Text, nullable=False),
     sa.Column("variables", sa.Text, nullable=False),  # a JSON object
     sa.Column("placed_at", sa.Double, nullable=False, index=True),
     # When nothing more is heard of it any more.
     sa.Column("expires_at", sa.Double, nullable=False),
+    # How long it lasts at most, once it is answered.
+    sa.Column("longest_seconds", sa.Double, nullable=False),
     sa.Column("call_sid", sa.Text, nullable=True, index=True),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("answered_by", sa.Text, nullable=True),

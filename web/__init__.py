@@ -84,7 +84,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.readiness import Readiness
     from web.voice import Voice
 
-    settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
+    settings, assistants = preparation.settings, preparation.assistants
     configure_logging(settings.log_level)
     try:
         metrics = Metrics()
@@ -98,9 +98,8 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
     secret = settings.webhook_secret
-    outbox = (
-        None if assistant.webhook is None or secret is None else Outbox(database, secret.get_secret_value())
-    )
+    # Also where no assistant has a [webhook] yet: its file may change.
+    outbox = None if secret is None else Outbox(database, secret.get_secret_value())
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
     orders = OrderDesk(Orders(database), calls)
@@ -110,21 +109,19 @@ def build_app(preparation: "Preparation") -> "Flask":
         journal,
         settings.max_calls_per_caller,
         settings.daily_budget,
-        assistant.limits.max_minutes * 60,
+        lambda: max(each.limits.max_minutes for each in assistants.all.values()) * 60,
     )
     readiness = Readiness(calls, database)
     dialed = DialedCalls(database)
-    dialer = Dialer(settings, assistant, dialed, carrier, journal.spent_today)
+    dialer = Dialer(settings, assistants, dialed, carrier, journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)
     security.register(app, settings)
-    Voice(settings, tokens, assistant, calls, journal, admission, orders, carrier).register(app)
-    streams = MediaStreams(
-        settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier, dialed
-    )
+    Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
+    streams = MediaStreams(settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed)
     streams.register(app)
     CallApi(dialer, dialed).register(app)
-    Dialed(settings, assistant, dialed, tokens, calls, orders).register(app)
+    Dialed(settings, assistants, dialed, tokens, calls, orders).register(app)
     for path, view in (
         ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),

@@ -13,7 +13,7 @@ import re
 
 from flask import Flask, Response, request
 
-from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.messages import AnsweredBy
 from config import Settings
 from store.database import StoreError
@@ -21,7 +21,6 @@ from store.dialed import DialedCalls, NotOurs
 from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.calls import Calls
-from web.dialing import longest_seconds
 from web.orders import OrderDesk
 from wire.call_progress import is_final
 
@@ -38,14 +37,14 @@ class Dialed:
     def __init__(
         self,
         settings: Settings,
-        assistant: Assistant,
+        assistants: Assistants,
         dialed: DialedCalls,
         tokens: StreamTokens,
         calls: Calls,
         orders: OrderDesk,
     ) -> None:
         self._settings = settings
-        self._assistant = assistant
+        self._assistants = assistants
         self._dialed = dialed
         self._tokens = tokens
         self._calls = calls
@@ -61,11 +60,10 @@ class Dialed:
     def answer(self) -> Response:
         """Somebody has answered."""
         token, call_sid = _token(), _call_sid()
-        documents = twiml.Documents(
-            self._assistant, security.base_url(self._settings), _field("From"), _field("To"), outbound=True
-        )
+        documents = self._documents(None)
         try:
-            call = self._dialed.claim(token, call_sid, longest_seconds(self._assistant))
+            call = self._dialed.claim(token, call_sid)
+            documents = self._documents(call.assistant)
             if call.canceled or is_final(call.status):
                 logger.info("call %s was answered, and is not wanted any more", call_sid)
                 return _xml(documents.hang_up())
@@ -112,6 +110,11 @@ class Dialed:
         except StoreError as error:
             return _lost(call_sid, error)
         return Response(status=204)
+
+    def _documents(self, name: str | None) -> twiml.Documents:
+        ours, base_url = _field("From"), security.base_url(self._settings)
+        assistant = self._assistants.choose(ours, name)
+        return twiml.Documents(assistant, base_url, ours, _field("To"), name, outbound=True)
 
     def _elsewhere(self, documents: twiml.Documents, token: str, call_sid: str) -> Response:
         waits = request.args.get(twiml.WAITS_FIELD, "")

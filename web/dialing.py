@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.carrier import Carrier, MachineDetection
 from actors.carrier_error import CarrierError
 from actors.outbound import Outbound
@@ -130,14 +131,14 @@ class Dialer:
     def __init__(
         self,
         settings: Settings,
-        assistant: Assistant,
+        assistants: Assistants,
         dialed: DialedCalls,
         carrier: Carrier | None,
         spent_today: Callable[[], float],
     ) -> None:
         """`carrier`: None where the settings have no account; then no call is placed."""
         self._settings = settings
-        self._assistant = assistant
+        self._assistants = assistants
         self._dialed = dialed
         self._spent_today = spent_today
         self._plan = DialPlan(settings.dial_prefixes)
@@ -150,16 +151,18 @@ class Dialer:
         It is not where another request had the same `request_key`: then that one's call is returned.
         """
         carrier = self._reachable()
-        assistant, outbound = self._caller(request.assistant)
+        name, assistant, outbound = self._caller(request.assistant)
         self._check_number(request.to)
         self._check_budget()
         try:
             call, token = self._dialed.open(
                 request.to,
                 outbound.caller_id,
+                name,
                 assistant.name,
                 request.variables,
                 outbound.timeout_seconds,
+                longest_seconds(assistant),
                 self._rate,
                 request_key,
             )
@@ -169,7 +172,7 @@ class Dialer:
             text = f"{limit} is reached; try again in {math.ceil(seconds)} s"
             raise DialError(Problem.TOO_MANY_CALLS, text, seconds) from None
         if token is None:
-            return self._repeated(call, request, assistant), False
+            return _repeated(call, request, name), False
         logger.info("call %s to %s: asking Twilio for it", call.id, shortened(call.number))
         try:
             call_sid = self._place(carrier, call, token, assistant, outbound)
@@ -198,16 +201,22 @@ class Dialer:
             )
         return self._carrier
 
-    def _caller(self, name: str | None) -> tuple[Assistant, Outbound]:
-        assistant = self._assistant
-        if name is not None and name != assistant.name:
-            raise DialError(Problem.UNKNOWN_ASSISTANT, f"there is no assistant {name[:80]!r}")
+    def _caller(self, name: str | None) -> tuple[str, Assistant, Outbound]:
+        every = self._assistants.all
+        if name is None:
+            default = self._assistants.default
+            name = next(each for each in every if every[each] is default)
+        assistant = every.get(name)
+        if assistant is None:
+            known = ", ".join(sorted(every))
+            raise DialError(
+                Problem.UNKNOWN_ASSISTANT, f"there is no assistant {name[:80]!r}; there are: {known}"
+            )
         if assistant.outbound is None:
             raise DialError(
-                Problem.NOT_CONFIGURED,
-                f"assistant {assistant.name!r} makes no calls; add [outbound] to its file",
+                Problem.NOT_CONFIGURED, f"assistant {name!r} makes no calls; add [outbound] to its file"
             )
-        return assistant, assistant.outbound
+        return name, assistant, assistant.outbound
 
     def _check_number(self, number: str) -> None:
         refusal = self._plan.refusal(number)
@@ -222,14 +231,6 @@ class Dialer:
         if budget is not None and self._spent_today() >= budget:
             until_tomorrow = DAY_SECONDS - time.time() % DAY_SECONDS
             raise DialError(Problem.BUDGET_SPENT, "DAILY_BUDGET is spent", until_tomorrow)
-
-    def _repeated(self, call: DialedCall, request: DialRequest, assistant: Assistant) -> DialedCall:
-        asked: tuple[str, str, Mapping[str, str]] = (request.to, assistant.name, request.variables)
-        if asked != (call.number, call.assistant, call.variables):
-            raise DialError(
-                Problem.KEY_REUSED, "another request had this Idempotency-Key; use a new one", call=call
-            )
-        return call
 
     def _place(
         self, carrier: Carrier, call: DialedCall, token: str, assistant: Assistant, outbound: Outbound
@@ -275,6 +276,15 @@ class Dialer:
         logger.warning("call %s is not placed: %s", call.id, error)
         self._dialed.refused(call.id, str(error), certain=problem is Problem.CARRIER_REFUSED)
         return DialError(problem, str(error), call=self._dialed.get(call.id), carrier_code=error.code)
+
+
+def _repeated(call: DialedCall, request: DialRequest, assistant: str) -> DialedCall:
+    asked: tuple[str, str, Mapping[str, str]] = (request.to, assistant, request.variables)
+    if asked != (call.number, call.assistant, call.variables):
+        raise DialError(
+            Problem.KEY_REUSED, "another request had this Idempotency-Key; use a new one", call=call
+        )
+    return call
 
 
 def longest_seconds(assistant: Assistant) -> float:

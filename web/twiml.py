@@ -30,6 +30,8 @@ STREAM_NAME = "switchboard"
 TOKEN_PARAMETER = "token"
 CALLER_PARAMETER = "from"
 CALLED_PARAMETER = "to"
+ASSISTANT_PARAMETER = "assistant"
+"""Which one it is, by the name of its file, where that does not follow from the called number."""
 RESUMED_PARAMETER = "resumed"
 """1 on every stream of a call but the first."""
 
@@ -77,15 +79,25 @@ class Documents:
     """What one assistant's callers get, on a server at `base_url`."""
 
     def __init__(
-        self, assistant: Assistant, base_url: str, caller: str, called: str, outbound: bool = False
+        self,
+        assistant: Assistant,
+        base_url: str,
+        caller: str,
+        called: str,
+        name: str | None = None,
+        outbound: bool = False,
     ) -> None:
-        """`outbound`: we have placed the call, so `caller` is our number."""
+        """`name` is the assistant's file's, where it was chosen by that and not by the called number.
+
+        `outbound`: we have placed the call, so `caller` is our number.
+        """
         self._assistant = assistant
         self._base_url = base_url
         self._caller = caller
         self._called = called
         self._outbound = outbound
         self._person, self._ours = (called, caller) if outbound else (caller, called)
+        self._name = name
 
     def connect(self, token: str, number: int, missed: int = 0, digits: str = "") -> str:
         """The call's stream of that number, counted from 1; the fallback where Twilio cannot open it.
@@ -103,6 +115,7 @@ class Documents:
             TOKEN_PARAMETER: token,
             CALLER_PARAMETER: self._caller,
             CALLED_PARAMETER: self._called,
+            **({ASSISTANT_PARAMETER: self._name} if self._name else {}),
             **({RESUMED_PARAMETER: "1"} if number > 1 else {}),
             **({DIRECTION_PARAMETER: OUTBOUND} if self._outbound else {}),
         }

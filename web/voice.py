@@ -19,12 +19,12 @@ import re
 
 from flask import Flask, Response, request
 
-from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.carrier import Carrier, CarrierError
 from actors.messages import ConsultAccepted, ConsultEnded
 from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
-from store.journal import CallJournal
+from store.journal import CallJournal, StoredCall
 from store.tokens import Refusal as RefusedToken
 from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
@@ -56,7 +56,7 @@ class Voice:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         admission: Admission,
@@ -66,7 +66,7 @@ class Voice:
         """`carrier` is None where calls cannot be placed; then there are none to be given up either."""
         self._settings = settings
         self._tokens = tokens
-        self._assistant = assistant
+        self._assistants = assistants
         self._calls = calls
         self._journal = journal
         self._admission = admission
@@ -117,6 +117,7 @@ class Voice:
         documents = self._documents()
         try:
             stored = self._journal.load(call_sid)
+            documents = self._documents(stored)
             then, detail = (Then.RESUME, "") if stored is None else (stored.then, stored.detail)
             if status in _OVER:
                 if stored is not None and then not in (Then.HANG_UP, Then.FALLBACK):
@@ -246,10 +247,13 @@ class Voice:
         self._calls.expect_question()
         return _xml(again)
 
-    def _documents(self) -> twiml.Documents:
-        base_url = security.base_url(self._settings)
+    def _documents(self, stored: StoredCall | None = None) -> twiml.Documents:
+        """`stored`: of a call that has begun, and keeps the assistant that it began with."""
+        base_url, caller, called = security.base_url(self._settings), _field("From"), _field("To")
         outbound = _field("Direction") == _PLACED
-        return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"), outbound)
+        began_with = None if stored is None else stored.record.assistant_version
+        assistant = self._assistants.choose(caller if outbound else called, version=began_with)
+        return twiml.Documents(assistant, base_url, caller, called, outbound=outbound)
 
 
 def plain(text: str) -> str:

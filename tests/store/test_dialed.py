@@ -47,9 +47,11 @@ def place(dialed: DialedCalls, **changes: Any) -> tuple[DialedCall, str]:
     order: dict[str, Any] = {
         "number": PERSON,
         "caller_id": OURS,
-        "assistant": "Desk",
+        "assistant": "desk",
+        "assistant_name": "Desk",
         "variables": {"name": "Anna"},
         "ring_seconds": RING_SECONDS,
+        "longest_seconds": LONGEST,
         "rate": RATE,
     }
     call, token = dialed.open(**(order | changes))
@@ -68,7 +70,7 @@ def test_a_call_is_known_from_the_moment_it_is_asked_for(dialed: DialedCalls, cl
     assert (call.number, call.caller_id, call.assistant, call.variables) == (
         PERSON,
         OURS,
-        "Desk",
+        "desk",
         {"name": "Anna"},
     )
     assert (call.status, call.call_sid, call.outcome, call.over) == ("queued", None, "", False)
@@ -78,16 +80,16 @@ def test_a_call_is_known_from_the_moment_it_is_asked_for(dialed: DialedCalls, cl
 
 def test_it_belongs_to_the_first_call_that_comes_with_its_token(dialed: DialedCalls) -> None:
     call, token = place(dialed)
-    claimed = dialed.claim(token, CALL, LONGEST)
+    claimed = dialed.claim(token, CALL)
     assert (claimed.id, claimed.call_sid, claimed.status) == (call.id, CALL, "in-progress")
     assert dialed.of_call(CALL) == claimed
     for told in (
-        lambda: dialed.claim(token, OTHER, LONGEST),
+        lambda: dialed.claim(token, OTHER),
         lambda: dialed.told(token, OTHER, "completed"),
         lambda: dialed.answered(token, OTHER, "human"),
-        lambda: dialed.claim(call.id, CALL, LONGEST),
-        lambda: dialed.claim("", CALL, LONGEST),
-        lambda: dialed.claim("\ud800", CALL, LONGEST),
+        lambda: dialed.claim(call.id, CALL),
+        lambda: dialed.claim("", CALL),
+        lambda: dialed.claim("\ud800", CALL),
     ):
         with pytest.raises(NotOurs):
             told()
@@ -102,7 +104,7 @@ def test_what_twilio_says_first_counts_whatever_it_is(database: Database, clock:
             case "rest":
                 dialed.placed(call.id, call_sid)
             case "twiml":
-                dialed.claim(token, call_sid, LONGEST)
+                dialed.claim(token, call_sid)
             case "verdict":
                 dialed.answered(token, call_sid, "human")
             case status:
@@ -141,7 +143,7 @@ def test_a_call_that_nobody_answers_is_in_the_history_without_a_stream(
 def test_the_conversation_knows_best_how_it_ended(dialed: DialedCalls, database: Database) -> None:
     journal = CallJournal(database)
     call, token = place(dialed)
-    dialed.claim(token, CALL, LONGEST)
+    dialed.claim(token, CALL)
     journal.began(CallRecord(CALL, "MZ1", OURS, PERSON, "Desk", "v1", OUTBOUND))
     journal.ended(CALL, "voicemail", Then.HANG_UP)
     assert journal.flush(5)
@@ -158,7 +160,7 @@ def test_a_conversation_that_did_not_say_how_it_ended_is_over_all_the_same(
 ) -> None:
     journal = CallJournal(database)
     _, token = place(dialed)
-    dialed.claim(token, CALL, LONGEST)
+    dialed.claim(token, CALL)
     journal.began(CallRecord(CALL, "MZ1", OURS, PERSON, "Desk", "v1", OUTBOUND))
     assert journal.flush(5)
     assert dialed.told(token, CALL, "completed").outcome == HUNG_UP
@@ -174,7 +176,7 @@ def test_nothing_is_news_of_a_call_that_is_over(dialed: DialedCalls) -> None:
     dialed.told(token, CALL, "busy")
     before = known(dialed, call)
     dialed.told(token, CALL, "completed")
-    dialed.claim(token, CALL, LONGEST)
+    dialed.claim(token, CALL)
     assert known(dialed, call) == before
 
 
@@ -197,7 +199,7 @@ def test_a_call_of_which_nobody_knows_whether_it_was_placed_may_still_come(diale
     call, token = place(dialed)
     dialed.refused(call.id, "no answer", certain=False)
     assert not known(dialed, call).over
-    assert dialed.claim(token, CALL, LONGEST).status == "in-progress"
+    assert dialed.claim(token, CALL).status == "in-progress"
 
 
 def test_a_repeated_request_gets_the_call_of_the_first(dialed: DialedCalls) -> None:
@@ -264,7 +266,7 @@ def test_a_call_of_which_nothing_is_heard_expires(
     clock.now += 2
     assert (known(dialed, call).status, known(dialed, call).outcome) == ("failed", EXPIRED)
     assert [past.outcome for past in History(database).latest(10)] == ([EXPIRED] if has_call_sid else [])
-    late = dialed.claim(token, CALL, LONGEST)
+    late = dialed.claim(token, CALL)
     assert (late.status, late.outcome) == ("failed", EXPIRED), "it opens nothing any more"
 
 
@@ -272,7 +274,7 @@ def test_a_call_that_was_answered_expires_when_it_can_last_no_longer(
     dialed: DialedCalls, clock: Clock
 ) -> None:
     call, token = place(dialed)
-    dialed.claim(token, CALL, LONGEST)
+    dialed.claim(token, CALL)
     clock.now += LONGEST + CLAIM_SECONDS - 1
     assert known(dialed, call).status == "in-progress"
     clock.now += 2
@@ -302,7 +304,7 @@ def test_a_number_that_is_forgotten_is_in_no_call_that_was_placed(
     assert [dialed.get(call.id) for call in (refused, over, rings)] == [None] * 3
     assert dialed.get(other.id) is not None
     with pytest.raises(NotOurs):
-        dialed.claim(token, OTHER, LONGEST)
+        dialed.claim(token, OTHER)
     with pytest.raises(TooManyDialed):
         place(dialed, rate=DialRate(100, 4))  # what was placed today was placed
     journal.close()
@@ -325,7 +327,7 @@ def test_who_gives_a_call_up_is_remembered(dialed: DialedCalls) -> None:
     canceled = dialed.cancel(call.id)
     assert canceled is not None
     assert canceled.canceled
-    assert dialed.claim(token, CALL, LONGEST).canceled
+    assert dialed.claim(token, CALL).canceled
     assert dialed.cancel("nobody's") is None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.carrier import Carrier
 from config import Settings
 from store.database import Database
@@ -30,6 +31,10 @@ PERSON, OURS = "+4930123456", "+15550100000"
 CALL = "CA" + "0123456789abcdef" * 2
 OTHER_CALL = "CA" + "f" * 32
 ACCOUNT = "AC" + "0" * 32
+
+
+LEAST = {"instructions": "Be brief.", "fallback": "We are sorry.", "limits": {"max_minutes": 10}}
+OUTBOUND = {"caller_id": OURS, "timeout_seconds": 25, "voicemail": "Call us back."}
 
 
 class FakeCarrier(Carrier):
@@ -63,16 +68,17 @@ class FakeCarrier(Carrier):
 class OutboundServer:
     """An app with what places calls and hears of them."""
 
-    def __init__(self, folder: Path, spent: float = 0.0, tables: Any = None, **changes: Any) -> None:
-        self.assistant = Assistant.model_validate(
-            {
-                "instructions": "Be brief.",
-                "name": "Desk",
-                "fallback": "We are sorry.",
-                "limits": {"max_minutes": 10},
-                "outbound": {"caller_id": OURS, "timeout_seconds": 25, "voicemail": "Call us back."},
-            }
-            | (tables or {})
+    def __init__(
+        self, folder: Path, spent: float = 0.0, tables: Any = None, others: Any = None, **changes: Any
+    ) -> None:
+        """`tables` are those of the assistant, `others` of further ones; `changes` are settings."""
+        tables = LEAST | {"name": "Desk", "outbound": OUTBOUND} | (tables or {})
+        files = {"desk": tables} | {name: LEAST | each for name, each in (others or {}).items()}
+        (folder / "assistants").mkdir()
+        for name in files:
+            (folder / "assistants" / f"{name}.toml").touch()
+        assistants = Assistants(
+            folder / "assistants", lambda path: Assistant.model_validate(files[path.stem])
         )
         given: dict[str, Any] = {
             "openai_api_key": "sk-test",
@@ -89,13 +95,13 @@ class OutboundServer:
         self.calls = Calls(threads=2, actor=IdleCall)
         self.orders = Orders(self.database)
         self.carrier = FakeCarrier()
-        dialer = Dialer(settings, self.assistant, self.dialed, self.carrier, lambda: spent)
+        dialer = Dialer(settings, assistants, self.dialed, self.carrier, lambda: spent)
         app = Flask("outbound", static_folder=None)
         security.register(app, settings)
         CallApi(dialer, self.dialed).register(app)
         self.tokens = StreamTokens(self.database, 60)
         desk = OrderDesk(self.orders, self.calls)
-        Dialed(settings, self.assistant, self.dialed, self.tokens, self.calls, desk).register(app)
+        Dialed(settings, assistants, self.dialed, self.tokens, self.calls, desk).register(app)
         self.client = app.test_client()
 
     def ask(self, method: str, path: str = "/calls", body: Any = None, **headers: str) -> tuple[int, Any]:

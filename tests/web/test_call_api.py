@@ -9,6 +9,7 @@ import pytest
 
 from actors.carrier_error import CarrierError
 from store.database import StoreError
+from store.history import History
 from tests.conftest import ExpectedLogs
 from tests.web.outbound_parts import (
     API_TOKEN,
@@ -50,7 +51,7 @@ def test_a_call_is_placed_with_everything_that_twilio_has_to_know(server: Outbou
         "status": "queued",
         "to": PERSON,
         "from": OURS,
-        "assistant": "Desk",
+        "assistant": "desk",
         "variables": {"name": "Anna"},
         "placed_at": call["placed_at"],
         "call_sid": CALL,
@@ -72,6 +73,17 @@ def test_a_beep_is_waited_for_only_where_a_message_is_left(
         server.place()
         detection = server.carrier.placed[0]["machine_detection"]
         assert (detection and detection.mode) == mode
+
+
+def test_of_several_assistants_the_one_that_is_named_calls(tmp_path: Path, logs: ExpectedLogs) -> None:
+    sales = {"numbers": ["+15550100007"], "name": "Sales", "outbound": {"caller_id": "+15550100007"}}
+    with outbound_server(tmp_path, others={"sales": sales}) as server:
+        status, call = server.ask("POST", body={"to": PERSON, "assistant": "sales"})
+        assert (status, call["assistant"], call["from"]) == (201, "sales", "+15550100007")
+        assert server.ask("POST", body={"to": PERSON})[1]["assistant"] == "desk"
+        url = server.carrier.placed[0]["status_callback"]
+        server.twilio(url, CallStatus="busy")
+        assert [past.assistant for past in History(server.database).latest(1)] == ["Sales"]
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": API_TOKEN}])
@@ -106,7 +118,7 @@ def test_twilios_signature_is_no_token(server: OutboundServer, logs: ExpectedLog
         ({"to": "112"}, 422, "invalid_number", "E.164"),
         ({"to": "+43123456789"}, 403, "number_not_allowed", "DIAL_COUNTRIES"),
         ({"to": "+499001234567"}, 403, "number_not_allowed", "costs extra"),
-        ({"to": PERSON, "assistant": "Nobody"}, 422, "unknown_assistant", "'Nobody'"),
+        ({"to": PERSON, "assistant": "Nobody"}, 422, "unknown_assistant", "'Nobody'; there are: desk"),
         ({}, 400, "invalid_request", "to: Field required"),
         ({"to": 49}, 400, "invalid_request", "to: "),
         ({"to": PERSON, "form": OURS}, 400, "invalid_request", "form: Extra inputs"),

@@ -35,7 +35,7 @@ def test_every_step_is_a_line(server: OutboundServer) -> None:
     said, reached = watch(
         server,
         lambda token: server.dialed.told(token, CALL, "ringing"),
-        lambda token: server.dialed.claim(token, CALL, 60),
+        lambda token: server.dialed.claim(token, CALL),
         lambda token: server.dialed.answered(token, CALL, "machine_end_beep"),
         lambda token: server.dialed.told(token, CALL, "completed"),
     )
