@@ -64,6 +64,7 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     from actors.call_file import erase_older
     from store.database import Database
+    from store.history import History
     from store.journal import CallJournal
     from store.outbox import Outbox
     from store.tokens import StreamTokens
@@ -74,6 +75,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.metrics import Metrics, MetricsError
     from web.pages import Pages
     from web.readiness import Readiness
+    from web.softphone import Softphone
     from web.voice import Voice
 
     settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
@@ -108,7 +110,12 @@ def build_app(preparation: "Preparation") -> "Flask":
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
     Voice(settings, tokens, assistant, calls, journal, admission).register(app)
-    MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox).register(app)
+    streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox)
+    streams.register(app)
+    sessions, history = visitors.sessions, History(database)
+    Softphone(settings, sessions, tokens, assistant, calls, journal, admission, history, streams).register(
+        app
+    )
     for path, view in (
         ("/health", security.public(lambda: {"status": "ok"})),
         ("/ready", security.public(lambda: readiness.answer())),
