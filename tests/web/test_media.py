@@ -1,7 +1,6 @@
 """A media stream over a real socket, up to the call that it is handed to."""
 
 import json
-import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from store.journal import CallJournal
 from store.tokens import StreamTokens
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import KnownCall, Line, setups
 from web import security
 from web.calls import Calls
 from web.media import MediaStreams
@@ -41,21 +40,6 @@ ASSISTANT = Assistant.model_validate(
     }
 )
 SAID = Entry("item_1", "caller", "How much?", "How much?", 900, 900)
-
-setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
-
-
-class KnownCall(IdleCall):
-    """Shows what it was set up with."""
-
-    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
-        super().__init__(setup, clock, ended)
-        self._media_socket = setup.media_socket
-        setups.put(setup)
-
-    def close(self) -> None:
-        self._media_socket.close(1000, "")
-        super().close()
 
 
 class Server:

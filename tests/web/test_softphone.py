@@ -1,7 +1,6 @@
 """The softphone's routes: whose call it is, who gets its socket and how often, what comes after a stream."""
 
 import json
-import queue
 import re
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from werkzeug.serving import make_server
 
 from actors.assistant import Assistant
 from actors.meter import NoMeter, Outcome
-from actors.setup import CallSetup
 from actors.sound import Sounds
 from config import STREAM_PATH, Settings
 from store.database import Database
@@ -28,7 +26,7 @@ from store.tokens import MAX_MISSED, StreamTokens
 from store.tokens import ticket as ticket_of
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import KnownCall, Line, setups
 from web import security
 from web.admission import Admission
 from web.calls import Calls
@@ -47,21 +45,6 @@ TTL = 60.0
 POLL_SECONDS = 0.02
 """How long the server takes to see that it is to end."""
 FALLBACK = "Sorry, nobody is here."
-
-setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
-
-
-class KnownCall(IdleCall):
-    """Shows what it was set up with."""
-
-    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
-        super().__init__(setup, clock, ended)
-        self._media_socket = setup.media_socket
-        setups.put(setup)
-
-    def close(self) -> None:
-        self._media_socket.close(1000, "")
-        super().close()
 
 
 class Server:
