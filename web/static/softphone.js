@@ -3,7 +3,7 @@
 import { Call } from "./call.js";
 import { explain } from "./problems.js";
 import { read } from "./server.js";
-import { Transcript, figures } from "./transcript.js";
+import { Transcript, clock, figures } from "./transcript.js";
 
 const STORY_MS = 700;
 /** What was said last is told a moment after the end. */
@@ -79,8 +79,7 @@ addEventListener("pagehide", () => call?.hangUp());
 
 setInterval(() => {
   if (startedAt !== null) {
-    const whole = Math.floor((performance.now() - startedAt) / 1000);
-    by("timer").textContent = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+    by("timer").textContent = clock((performance.now() - startedAt) / 1000);
   }
 }, 250);
 

@@ -129,8 +129,10 @@ function words({ speaker, text, heard, failed }, fate) {
   if (!rest) {
     return [text];
   }
-  const unheard = element("span", fate === "coming" ? "coming" : "unheard", rest);
-  unheard.prepend(element("span", "visually-hidden", fate === "coming" ? "" : " (not heard:) "));
+  if (fate === "coming") {
+    return [heard, element("span", "coming", rest)];
+  }
+  const unheard = element("span", "unheard", element("span", "visually-hidden", " (not heard:) "), rest);
   return [heard, unheard];
 }
 
@@ -149,8 +151,9 @@ function summary({ event, name, seconds: lasted, failed }) {
   }
 }
 
-function clock(at) {
-  const whole = Math.max(Math.round(at ?? 0), 0);
+/** Seconds as minutes and seconds. */
+export function clock(at) {
+  const whole = Math.max(Math.floor(at ?? 0), 0);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
