@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     """The account's primary auth token, which signs its requests. Default: none, and then only this machine
     is served."""
 
+    twilio_api_url: str = "https://api.twilio.com"
+    """Where Twilio's REST API is: an https URL, http on this machine only. A region has a host of its own, such as
+    api.dublin.ie1.twilio.com, and credentials of its own. Default: https://api.twilio.com."""
+
     metrics_token: SecretStr | None = Field(None, min_length=16)
     """What `GET /metrics` must bring as a bearer token once TWILIO_AUTH_TOKEN is set: a proxy on this machine makes
     strangers look local. Default: none, and then nobody gets the metrics."""
@@ -137,7 +141,7 @@ class Settings(BaseSettings):
     """Seconds that may pass from the answer to the webhook to the media stream's start. Default: 60."""
 
     assistant: Path = Path("assistant.toml")
-    """The assistant's file. Default: assistant.toml."""
+    """The assistant's file, or a folder in which each *.toml is an assistant. Default: assistant.toml."""
 
     database_url: SecretStr = SecretStr("sqlite:///switchboard.db")
     """The database's URL, as SQLAlchemy writes it. Secret, because it may hold a password.
@@ -201,20 +205,9 @@ class Settings(BaseSettings):
         cls, environ: Mapping[str, str] | None = None, env_file: str | os.PathLike[str] | None = ".env"
     ) -> dict[str, str]:
         """What `load` would check: each setting that is given, by name, as it is given. Raises ConfigError."""
-        try:
-            from_file = DotEnvSettingsSource(
-                cls, env_file=None if env_file is None else Path(env_file), case_sensitive=True
-            ).env_vars
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ConfigError(f"{env_file}: cannot be read: {reason}; correct it or remove it") from None
-        values: dict[str, str] = {}
-        for source in (from_file, os.environ if environ is None else environ):
-            for name in cls.model_fields:
-                value = (source.get(name.upper()) or "").strip()
-                if value:
-                    values[name] = value
-        return values
+        given = environment(environ, env_file)
+        values = {name: given.get(name.upper(), "").strip() for name in cls.model_fields}
+        return {name: value for name, value in values.items() if value}
 
     @classmethod
     def settings_customise_sources(
@@ -312,6 +305,11 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("twilio_api_url")
+    @classmethod
+    def _check_api_url(cls, value: str) -> str:
+        return _checked_url(value, "https", "http")
+
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -356,6 +354,26 @@ class Settings(BaseSettings):
     @classmethod
     def _ignore_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
+
+
+def environment(
+    environ: Mapping[str, str] | None = None, env_file: str | os.PathLike[str] | None = ".env"
+) -> dict[str, str]:
+    """What is not empty: of `environ` (the process's when None) and, for what it leaves out, of `env_file`.
+
+    Beside the settings there are secrets in it that an assistant's file gives the names of. Raises ConfigError.
+    """
+    try:
+        from_file = DotEnvSettingsSource(
+            Settings, env_file=None if env_file is None else Path(env_file), case_sensitive=True
+        ).env_vars
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{env_file}: cannot be read: {reason}; correct it or remove it") from None
+    variables: dict[str, str] = {}
+    for source in (from_file, os.environ if environ is None else environ):
+        variables |= {name: value for name, value in source.items() if value and value.strip()}
+    return variables
 
 
 def is_loopback(host: str | None) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+import store.orders
 import store.outbox
 import store.tokens  # noqa: F401  # their tables hold call sids too
 from store.database import StoreError, metadata
@@ -46,6 +47,7 @@ calls = sa.Table(
     sa.Column("ended_at", sa.Double, nullable=True),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("next_answer", sa.Text, nullable=False),
+    sa.Column("next_detail", sa.Text, nullable=True),
     sa.Index("ix_calls_caller_key", "caller_key", "began_at"),
     sa.Index("ix_calls_outcome", "outcome", "began_at"),
 )
@@ -91,9 +93,19 @@ spending = sa.Table(
 
 webhook_events = metadata.tables["webhook_events"]
 
-HOLD_CALL_SIDS = (entries, events, metadata.tables["stream_tokens"], webhook_events)
+HOLD_CALL_SIDS = (
+    entries,
+    events,
+    metadata.tables["orders"],
+    metadata.tables["stream_tokens"],
+    webhook_events,
+)
 """Every table with what is kept by call sid, but for `streamed_calls`: that has nothing else of a call than its sid,
 and without it a call that goes on could not be resumed, and a captured webhook could be used again."""
+
+
+GOES_ON = {"outcome": "", "ended_at": None, "next_answer": Then.RESUME.value, "next_detail": None}
+"""What there is to say about the end of a call that has none yet."""
 
 
 class Upserts(NamedTuple):
@@ -124,7 +136,7 @@ def upserts(dialect: str) -> Upserts:
         call.on_conflict_do_update(
             index_elements=["call_sid"],
             # It goes on: how its last stream ended is not how the call did.
-            set_={**known, "streams": calls.c.streams + 1, "outcome": "", "ended_at": None},
+            set_={**known, "streams": calls.c.streams + 1, **GOES_ON},
         ),
         entry.on_conflict_do_update(
             index_elements=["call_sid", "item_id"],
@@ -167,7 +179,7 @@ def write(connection: sa.Connection, operations: list[Operation]) -> None:
             case CallBegan(record, at):
                 begun.append(_call_row(record, at))
                 if record.call_sid in ends:
-                    ends[record.call_sid] |= {"ended_at": None, "outcome": ""}
+                    ends[record.call_sid] |= GOES_ON
             case EntryTold(call_sid, position, entry, at):
                 row = _entry_row(call_sid, position, entry) | {"told_at": at or None}
                 said[call_sid, str(row["item_id"])] = row
@@ -186,8 +198,13 @@ def write(connection: sa.Connection, operations: list[Operation]) -> None:
                     raise ValueError("a cost is a finite number")
                 costs[call_sid] = costs.get(call_sid, 0.0) + cost
                 days[day_of(at)] = days.get(day_of(at), 0.0) + cost
-            case CallEnded(call_sid, outcome, then, at):
-                row = {"ended_at": at, "outcome": _text(outcome), "next_answer": then.value}
+            case CallEnded(call_sid, outcome, then, at, detail):
+                row = {
+                    "ended_at": at,
+                    "outcome": _text(outcome),
+                    "next_answer": then.value,
+                    "next_detail": _text(detail) or None,
+                }
                 ends[call_sid] = {"of_call": call_sid, **row}
     statements = upserts(connection.dialect.name)
     # Every writer locks its calls in one order, and the day last, so that no two wait for each other.
@@ -217,8 +234,7 @@ def _call_row(record: CallRecord, at: float) -> dict[str, object]:
         "streams": 1,
         "cost": 0.0,
         "began_at": at,
-        "outcome": "",
-        "next_answer": Then.RESUME.value,
+        **GOES_ON,
     }
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config import OFFLINE_KEY, ConfigError, Settings, is_loopback, stream_url_of
+from config import OFFLINE_KEY, ConfigError, Settings, environment, is_loopback, stream_url_of
 
 KEY = {"OPENAI_API_KEY": "sk-test"}
 SIGNED = {**KEY, "TWILIO_AUTH_TOKEN": "12345", "PUBLIC_URL": "https://voice.example.com"}
@@ -62,6 +62,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "CONSOLE_TOKEN": "fedcba9876543210",
         "TWILIO_ACCOUNT_SID": SID,
         "TWILIO_AUTH_TOKEN": "12345",
+        "TWILIO_API_URL": "https://api.dublin.ie1.twilio.com/",
         "PUBLIC_URL": "https://example.com/phone/",
         "STREAM_TOKEN_TTL": "2.5",
         "ASSISTANT": "assistants/front-desk.toml",
@@ -93,6 +94,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_AUDIO": "pcmu",
         "METRICS_TOKEN": "0123456789abcdef",
         "CONSOLE_TOKEN": "fedcba9876543210",
+        "TWILIO_API_URL": "https://api.dublin.ie1.twilio.com",
         "PUBLIC_URL": "https://example.com/phone",
         "LOG_LEVEL": "debug",
     }
@@ -107,6 +109,15 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     settings = Settings.load({"PORT": "9002", "THREADS": "  "}, env_file=file)
     assert settings.openai_api_key.get_secret_value() == "sk-file"
     assert (settings.port, settings.threads) == (9002, 5)
+
+
+def test_the_environment_is_more_than_the_settings(tmp_path: Path) -> None:
+    """In it are the secrets of which an assistant's file gives the names."""
+    file = tmp_path / ".env"
+    file.write_text("CRM_TOKEN=from-file\nDOCS_TOKEN=file-too\nEMPTY=\n")
+    known = environment({"CRM_TOKEN": "from-process", "DOCS_TOKEN": " "}, env_file=file)
+    assert known == {"CRM_TOKEN": "from-process", "DOCS_TOKEN": "file-too"}
+    assert environment({"PORT": "1"}, env_file=None) == {"PORT": "1"}
 
 
 def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ JOURNAL = "switchboard.journal"
 OUTBOX = "switchboard.outbox"
 """The Outbox of this process in `app.extensions`, or None; its thread sends until the outbox is closed."""
 
+ORDERS = "switchboard.orders"
+"""The OrderDesk of this process in `app.extensions`, for whoever has an order to a call."""
+
 SETTINGS = "switchboard.settings"
 """The Settings in `app.extensions`."""
 
@@ -63,22 +66,25 @@ def build_app(preparation: "Preparation") -> "Flask":
     from flask import Flask
 
     from actors.call_file import erase_older
+    from actors.carrier import Carrier
     from store.database import Database
     from store.history import History
     from store.journal import CallJournal
+    from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
-    from web import security
+    from web import health, security
     from web.admission import Admission
     from web.calls import Calls
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
+    from web.orders import OrderDesk
     from web.pages import Pages
     from web.readiness import Readiness
     from web.softphone import Softphone
     from web.voice import Voice
 
-    settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
+    settings, assistants = preparation.settings, preparation.assistants
     configure_logging(settings.log_level)
     try:
         metrics = Metrics()
@@ -92,38 +98,48 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
     secret = settings.webhook_secret
-    outbox = (
-        None if assistant.webhook is None or secret is None else Outbox(database, secret.get_secret_value())
-    )
+    # Also where no assistant has a [webhook] yet: its file may change.
+    outbox = None if secret is None else Outbox(database, secret.get_secret_value())
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
+    orders = OrderDesk(Orders(database), calls)
+    account_sid, auth_token = settings.twilio_account_sid, settings.twilio_auth_token
+    carrier = (
+        None
+        if account_sid is None or auth_token is None
+        else Carrier(account_sid, auth_token.get_secret_value(), settings.twilio_api_url)
+    )
     admission = Admission(
         calls,
         journal,
         settings.max_calls_per_caller,
         settings.daily_budget,
-        assistant.limits.max_minutes * 60,
+        lambda: max(each.limits.max_minutes for each in assistants.all.values()) * 60,
     )
     readiness = Readiness(calls, database)
 
     app = Flask("switchboard", static_folder=None)
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
-    Voice(settings, tokens, assistant, calls, journal, admission).register(app)
-    streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox)
+    Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
+    streams = MediaStreams(settings, tokens, assistants, calls, journal, metrics, outbox, carrier)
     streams.register(app)
-    sessions, history = visitors.sessions, History(database)
-    Softphone(settings, sessions, tokens, assistant, calls, journal, admission, history, streams).register(
-        app
-    )
+    Softphone(settings, visitors.sessions, calls, admission, History(database), streams).register(app)
     for path, view in (
-        ("/health", security.public(lambda: {"status": "ok"})),
+        ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),
         ("/metrics", security.operator(lambda: metrics.page())),
     ):
         app.add_url_rule(path, view_func=view, endpoint=path[1:])
     app.extensions.update(
-        {DATABASE: database, CALLS: calls, JOURNAL: journal, OUTBOX: outbox, SETTINGS: settings}
+        {
+            DATABASE: database,
+            CALLS: calls,
+            JOURNAL: journal,
+            ORDERS: orders,
+            OUTBOX: outbox,
+            SETTINGS: settings,
+        }
     )
     return app
 

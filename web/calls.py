@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,9 @@ class Calls:
         self.limit = max(threads - min(RESERVED_THREADS, max(threads // 4, 1)), 1)
         self._clock = Clock()
         self._changed = threading.Condition()
-        self._live: dict[str, ActorRef[Any]] = {}
+        self._live: dict[str, tuple[str, ActorRef[Any]]] = {}
+        self.when_begun: Callable[[], None] = lambda: None
+        """Called when a call has begun, by the thread that started it."""
         self._draining = False
         self._question_by = time.monotonic()
 
@@ -74,7 +77,7 @@ class Calls:
                 return None
             ended = threading.Event()
             ref = self._actor.start(setup, self._clock, ended)
-            self._live[ref.actor_urn] = ref
+            self._live[ref.actor_urn] = (setup.call_sid, ref)
         try:
             reader = ref.ask(Answer(), timeout=ANSWER_SECONDS)
         except (pykka.ActorDeadError, pykka.Timeout):
@@ -84,6 +87,7 @@ class Calls:
             ref.stop(block=False)
             self._forget(ref)
             return None
+        self.when_begun()
         return LiveCall(ref, reader, ended)
 
     def forget(self, call: LiveCall) -> None:
@@ -95,6 +99,24 @@ class Calls:
             if self._live.pop(ref.actor_urn, None) is not None:
                 self._question_by = time.monotonic() + self._question_seconds
             self._changed.notify_all()
+
+    @property
+    def live(self) -> list[str]:
+        """The SIDs of the calls that live here."""
+        with self._changed:
+            return list({call_sid for call_sid, _ in self._live.values()})
+
+    def tell(self, call_sid: str, message: object) -> bool:
+        """Tell the call, which is an order; False: it does not live here."""
+        with self._changed:
+            # Of two streams of one call, the first of which is about to end, the later one.
+            refs = [ref for sid, ref in self._live.values() if sid == call_sid]
+        return any(post(ref, message) for ref in reversed(refs))
+
+    def await_change(self, seconds: float) -> None:
+        """Wait until a call has begun or ended, and no longer than that."""
+        with self._changed:
+            self._changed.wait(seconds)
 
     @property
     def count(self) -> int:
@@ -133,7 +155,7 @@ class Calls:
             return len(self._live)
 
     def _tell(self, message: Drain) -> None:
-        for ref in self._live.values():
+        for _, ref in self._live.values():
             post(ref, message)
 
     def expect_question(self) -> None:

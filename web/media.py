@@ -10,29 +10,39 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
+from actors.builds import Builds
 from actors.call_context import CallContext
+from actors.carrier import Carrier
 from actors.endpoints import Endpoint, Endpoints
 from actors.member import post
 from actors.messages import StreamStopped
 from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
-from actors.sound import Sounds
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
 from store.journal import CallJournal, StoredCall
 from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
-from web.security import upgrade
+from web.consultations import ConsultDesk
+from web.preparation import check
+from web.security import base_url, upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
+from web.twiml import (
+    ASSISTANT_PARAMETER,
+    CALLED_PARAMETER,
+    CALLER_PARAMETER,
+    TOKEN_PARAMETER,
+    Documents,
+)
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
 from wire.journal import CallRecord
-from wire.phone_number import shortened
+from wire.phone_number import is_e164, shortened
 from wire.protocol import ProtocolError
 
 logger = logging.getLogger(__name__)
@@ -61,22 +71,30 @@ class MediaStreams:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         meter: Meter,
-        sounds: Sounds,
         outbox: Outbox | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
+        """`carrier` is None where calls cannot be placed."""
+        self.settings = settings
+        self.carrier = carrier
         self.account_sid = settings.twilio_account_sid
         self.tokens = tokens
-        self.assistant = assistant
+        self.assistants = assistants
+        self.builds = Builds(partial(check, settings=settings))
         self.calls = calls
         self.journal = journal
         self.meter = meter
-        self.endpoints = Endpoints([_endpoint(each) for each in settings.model_endpoints])
-        self.sounds = sounds
-        self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
+        self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
+        self.listeners = partial(
+            Assistant.listener_classes,
+            folder=settings.recordings,
+            kept_days=settings.retention_days,
+            events=outbox,
+        )
 
     def register(self, app: Flask) -> None:
         """Add the route to the app."""
@@ -88,10 +106,11 @@ class MediaStreams:
         @upgrade
         def media_stream(websocket: Server) -> None:
             # The request context lives as long as the call; nothing below touches it.
-            MediaStream(PhoneSocket(websocket), self).run()
+            MediaStream(PhoneSocket(websocket), self, base_url(self.settings)).run()
 
 
-def _endpoint(model: ModelEndpoint) -> Endpoint:
+def endpoint_of(model: ModelEndpoint) -> Endpoint:
+    """Where the settings say that a model is, as calls use it."""
     dialect = DIALECTS[model.dialect]
     address = dialect.address(model.url, model.model)
     headers = dialect.headers(model.key.get_secret_value())
@@ -101,7 +120,8 @@ def _endpoint(model: ModelEndpoint) -> Endpoint:
 class MediaStream:
     """One media socket. Everything here runs in the WSGI thread that holds it."""
 
-    def __init__(self, socket: PhoneSocket, shared: MediaStreams) -> None:
+    def __init__(self, socket: PhoneSocket, shared: MediaStreams, base_url: str) -> None:
+        self._base_url = base_url
         self._socket = socket
         self._shared = shared
         self._call: LiveCall | None = None
@@ -187,9 +207,20 @@ class MediaStream:
             logger.error("%s: goes on without what was said before: %s", call_sid, error)
             return None
 
+    def _desk(self, assistant: Assistant, call_sid: str, caller: str, called: str) -> ConsultDesk | None:
+        carrier, caller_id = self._shared.carrier, assistant.telephony.caller_id or called
+        if carrier is None or not is_e164(caller_id):
+            return None
+        documents = Documents(assistant, self._base_url, caller, called)
+        return ConsultDesk(carrier, documents, self._base_url, call_sid, caller_id)
+
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
-        shared, assistant = self._shared, self._shared.assistant
+        shared = self._shared
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
+        context = CallContext(start.call_sid, caller, called, parameters)
+        began_with = None if stored is None else stored.record.assistant_version
+        chosen = shared.assistants.choose(called, parameters.get(ASSISTANT_PARAMETER), began_with)
+        assistant = shared.builds.for_call(chosen, context)
         return CallSetup(
             record=CallRecord(
                 start.call_sid, start.stream_sid, caller, called, assistant.name, assistant.version
@@ -198,14 +229,17 @@ class MediaStream:
             endpoints=shared.endpoints,
             session=assistant.session(),
             greeting=assistant.greeting_instructions(),
-            context=CallContext(start.call_sid, caller, called, parameters),
+            context=context,
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
             gating=assistant.gating(),
             patience=assistant.dead_air(),
-            sounds=shared.sounds,
+            sounds=assistant.sounds,
             tools=assistant.callable_tools(),
-            listeners=shared.listeners,
+            listeners=shared.listeners(assistant),
+            telephony=assistant.telephony,
+            desk=self._desk(assistant, start.call_sid, caller, called),
+            caller_patience=assistant.caller_silence.patience(),
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,

@@ -28,7 +28,8 @@ class Session:
     """near_field, far_field or None"""
     speed: float = 1.0
     """of the voice, 0.25 to 1.5"""
-    tools: tuple[Mapping[str, Any], ...] = field(default=())
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """an MCP server's may hold its secret"""
     audio: AudioFormat = PCMU
     """both ways"""
 
@@ -52,7 +53,7 @@ class Dialect:
     """HTTP headers of the upgrade for an API key"""
     describe: Callable[[Session], dict[str, Any]]
     """the `session` object of `session.update`"""
-    detect: Callable[[Mapping[str, Any]], dict[str, Any]]
+    detect: Callable[[Mapping[str, Any] | None], dict[str, Any]]
     """the same of an update of turn detection alone"""
 
     def address(self, url: str, model: str) -> str:
@@ -63,8 +64,11 @@ class Dialect:
         """The `session.update` event. It states every field: an omitted one would keep a server's default."""
         return orjson.dumps({"type": "session.update", "session": self.describe(session)}).decode()
 
-    def turn_detection_update(self, turn_detection: Mapping[str, Any]) -> str:
-        """A `session.update` of nothing but turn detection. Never with the voice: the whole would be refused."""
+    def turn_detection_update(self, turn_detection: Mapping[str, Any] | None) -> str:
+        """A `session.update` of nothing but turn detection; None: there is none any more.
+
+        Never with the voice: the whole would be refused.
+        """
         return orjson.dumps({"type": "session.update", "session": self.detect(turn_detection)}).decode()
 
 
@@ -105,11 +109,11 @@ def _beta_session(session: Session) -> dict[str, Any]:
     }
 
 
-def _ga_detection(turn_detection: Mapping[str, Any]) -> dict[str, Any]:
+def _ga_detection(turn_detection: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
 
 
-def _beta_detection(turn_detection: Mapping[str, Any]) -> dict[str, Any]:
+def _beta_detection(turn_detection: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"turn_detection": turn_detection}
 
 

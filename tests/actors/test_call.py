@@ -48,6 +48,7 @@ from tests.actors.parts import (
     GREETING,
     QUIET,
     RECORD,
+    SESSION,
     STREAM,
     UPDATED,
     KeptJournal,
@@ -350,6 +351,27 @@ def test_the_model_calls_a_function_and_speaks_about_its_output(calls: Calls) ->
     socket.expect("response.create")
     data = call.journal.wait_for("tool")
     assert (data["name"], data["failed"]) == ("opening_hours", False)
+
+
+def test_the_model_has_an_mcp_server_asked_and_speaks_about_its_answer(calls: Calls) -> None:
+    server = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
+
+    @tool
+    def opening_hours() -> str:
+        """When we are open."""
+        return "nine to five"
+
+    call = calls(session=replace(SESSION, tools=(server,)), tools={"opening_hours": opening_hours})
+    socket = call.greet()
+    fields = {"response_id": "resp_m", "item_id": "item_m", "output_index": 0}
+    socket.say(response_created("resp_m"), {"type": "response.mcp_call_arguments.done", **fields})
+    silence = call.actor._talk._dead_air
+    wait_until(lambda: silence._tool_running, "the server is asked")
+    assert call.actor._talk.busy
+    socket.say(response_done("resp_m"))
+    socket.say({"type": "response.mcp_call.completed", **fields})
+    socket.expect("response.create")
+    wait_until(lambda: not silence._tool_running, "the server has answered, and silence is ours again")
 
 
 def test_a_pressed_key_is_noted_without_saying_which(call: Call, caplog: pytest.LogCaptureFixture) -> None:
@@ -1443,7 +1465,8 @@ def test_a_goodbye_that_is_not_heard_is_not_waited_for_for_ever(calls: Calls) ->
     call = calls(limits=CallLimits(max_minutes=10))
     call.greet()
     call.clock.expire(LIMIT)
-    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE)) == GOODBYE_SECONDS
+    reason = "ended with a goodbye, because it has lasted as long as a call may"
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, reason)) == GOODBYE_SECONDS
     call.wait()
     assert "it was not heard" in str(call.journal.wait_for("ended")["reason"])
 

@@ -24,6 +24,7 @@ const view = {
     phone.dataset.state = name;
     by("status").textContent = words;
     const talking = name === "talking" || name === "resuming";
+    by("choice")?.toggleAttribute("disabled", name !== "idle");
     [muteButton, ...keys].forEach((button) => (button.disabled = !talking));
     if (name === "talking" && startedAt === null) {
       startedAt = performance.now();
@@ -57,13 +58,17 @@ callButton.addEventListener("click", () => {
   transcript.clear();
   showFigures([]);
   label(callButton, "Hang up", "danger");
-  call = new Call(view);
+  call = new Call(view, by("choice")?.value ?? null);
   return call.place(processing.checked);
 });
 
 muteButton.addEventListener("click", () => {
   press(muteButton, muteButton.getAttribute("aria-pressed") !== "true");
   call?.mute(muteButton.getAttribute("aria-pressed") === "true");
+});
+
+by("choice")?.addEventListener("change", ({ target }) => {
+  by("assistant").textContent = target.selectedOptions[0].textContent;
 });
 
 keys.forEach((key) => key.addEventListener("click", () => dial(key.value)));
