@@ -14,7 +14,6 @@ from pykka import ActorRef
 
 from actors.call import (
     FLUSH_SECONDS,
-    GOODBYE_SECONDS,
     JOURNAL_SECONDS,
     PHONE_CLOSED_SECONDS,
     Answer,
@@ -23,6 +22,7 @@ from actors.call import (
 from actors.clock import Clock
 from actors.costs import CallLimits, Prices
 from actors.endpoints import FAILURES_IN_A_ROW, Endpoints
+from actors.farewell import GOODBYE_SECONDS
 from actors.member import post
 from actors.messages import (
     DeadlinePassed,

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from actors.call import GOODBYE_SECONDS
+from actors.farewell import GOODBYE_SECONDS
 from actors.listener import Listener
 from actors.member import post
 from actors.messages import (
@@ -131,7 +131,7 @@ def test_a_caller_who_speaks_before_the_goodbye_was_heard_is_not_hung_up_on(call
     socket = call.greet()
     use(socket, "hang_up", "{}", "Goodbye then!")
     wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
-    wait_until(lambda: call.actor._departure is not None, "the call is about to end")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
     socket.say(speech_started("item_u"))
     assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
     call.phone.expect("media")
@@ -186,7 +186,7 @@ def test_a_transfer_without_a_word_is_not_waited_for(calls: Calls) -> None:
 def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Calls) -> None:
     call = with_telephone(calls)
     use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
-    wait_until(lambda: call.actor._departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     about = "transferred to sales"
     assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, about)) == GOODBYE_SECONDS
     call.wait()
@@ -212,7 +212,7 @@ def test_a_number_that_is_not_on_the_list_is_not_called(calls: Calls, logs: Expe
     call.greet()
     post(call.ref, Transfer("+15550100666"))
     call.settle()
-    assert call.actor._departure is None
+    assert call.actor._farewell.departure is None
 
 
 class Desk:
@@ -275,7 +275,7 @@ def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_
     socket.say(speech_started("item_u"))
     call.floor(Floor.CALLER)
     post(call.ref, ConsultAccepted(desk.rooms[0], "CA9"))
-    wait_until(lambda: call.actor._departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
     assert call.journal.wait_for("does not leave") == {"reason": "transfer failed"}
 
@@ -394,7 +394,7 @@ def test_a_person_is_talked_to(call: Call, verdict: str) -> None:
     call.greet()
     post(call.ref, AnsweredBy(verdict))
     assert call.journal.wait_for("answered by") == {"verdict": verdict}
-    assert call.actor._departure is None
+    assert call.actor._farewell.departure is None
 
 
 @pytest.mark.parametrize(("verdict", "outcome"), [("fax", "fax"), ("machine_start", "voicemail")])
@@ -460,8 +460,8 @@ def silent(calls: Calls, **differences: Any) -> tuple[Call, FakeModelSocket]:
 def a_minute_passes(call: Call) -> None:
     """In silence, as far as it is the caller's turn."""
     call.settle()
-    if call.actor._caller_silence._since is not None:
-        call.actor._caller_silence._since -= 60
+    if call.actor._farewell._caller_silence._since is not None:
+        call.actor._farewell._caller_silence._since -= 60
     call.ref.ask(SILENCE, timeout=PATIENCE_SECONDS)
 
 
