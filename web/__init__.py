@@ -68,6 +68,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from actors.call_file import erase_older
     from store.database import Database
     from store.dialed import DialedCalls
+    from store.history import History
     from store.journal import CallJournal
     from store.orders import Orders
     from store.outbox import Outbox
@@ -81,7 +82,9 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
+    from web.pages import Pages
     from web.readiness import Readiness
+    from web.softphone import Softphone
     from web.voice import Voice
 
     settings, assistants = preparation.settings, preparation.assistants
@@ -116,12 +119,14 @@ def build_app(preparation: "Preparation") -> "Flask":
     dialer = Dialer(settings, assistants, dialed, carrier, journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)
-    security.register(app, settings)
+    visitors = security.register(app, settings)
+    Pages(visitors).register(app)
     Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
     streams = MediaStreams(settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed)
     streams.register(app)
     CallApi(dialer, dialed).register(app)
     Dialed(settings, assistants, dialed, tokens, calls, orders).register(app)
+    Softphone(settings, visitors.sessions, calls, admission, History(database), streams).register(app)
     for path, view in (
         ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),

@@ -122,7 +122,7 @@ class Voice:
             if status in _OVER:
                 if stored is not None and then not in (Then.HANG_UP, Then.FALLBACK):
                     self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
-                    self._let_go(then, detail)
+                    let_go(self._carrier, then, detail)
                 return _xml(documents.nothing())
             match then:
                 case Then.HANG_UP:
@@ -136,16 +136,6 @@ class Voice:
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", plain(call_sid), error)
         return _xml(documents.nothing() if status in _OVER else documents.fallback())
-
-    def _let_go(self, then: Then, detail: str) -> None:
-        """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
-        leg_sid = detail.partition(" ")[2]
-        if then is not Then.JOIN or not leg_sid or self._carrier is None:
-            return
-        try:
-            self._carrier.hang_up(leg_sid)
-        except CarrierError as error:
-            logger.warning("somebody still waits for a caller who has hung up: %s", error)
 
     def _resume(
         self, documents: twiml.Documents, call_sid: str, digits: str = "", planned: bool = False
@@ -254,6 +244,17 @@ class Voice:
         began_with = None if stored is None else stored.record.assistant_version
         assistant = self._assistants.choose(caller if outbound else called, version=began_with)
         return twiml.Documents(assistant, base_url, caller, called, outbound=outbound)
+
+
+def let_go(carrier: Carrier | None, then: Then, detail: str) -> None:
+    """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
+    leg_sid = detail.partition(" ")[2]
+    if then is not Then.JOIN or not leg_sid or carrier is None:
+        return
+    try:
+        carrier.hang_up(leg_sid)
+    except CarrierError as error:
+        logger.warning("somebody still waits for a caller who has hung up: %s", error)
 
 
 def plain(text: str) -> str:

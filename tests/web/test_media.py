@@ -30,7 +30,7 @@ from store.journal import CallJournal
 from store.tokens import StreamTokens
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import KnownCall, Line, setups
 from web import security
 from web.calls import Calls
 from web.media import MediaStreams
@@ -56,17 +56,11 @@ ASSISTANT = Assistant.model_validate(
 )
 SAID = Entry("item_1", "caller", "How much?", "How much?", 900, 900)
 
-setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
 heard_audio: "queue.SimpleQueue[bytes]" = queue.SimpleQueue()
 
 
-class KnownCall(IdleCall):
-    """Shows what it was set up with."""
-
-    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
-        super().__init__(setup, clock, ended)
-        self._media_socket = setup.media_socket
-        setups.put(setup)
+class HearingCall(KnownCall):
+    """Shows what its caller said, too."""
 
     def handle(self, message: Any) -> Any:
         if isinstance(message, CallerAudio):
@@ -77,10 +71,6 @@ class KnownCall(IdleCall):
             answer.attach(self.actor_ref)
         return answer
 
-    def close(self) -> None:
-        self._media_socket.close(1000, "")
-        super().close()
-
 
 class Server:
     """An app with the media route, served by threads of this process."""
@@ -90,7 +80,7 @@ class Server:
         self.database = Database(f"sqlite:///{directory}/calls.db")
         self.journal = CallJournal(self.database)
         self.tokens = StreamTokens(self.database, 60)
-        self.calls = Calls(threads=2, actor=KnownCall)
+        self.calls = Calls(threads=2, actor=HearingCall)
         self.dialed = DialedCalls(self.database)
         assistants = assistants or Assistants(Path("assistant.toml"), lambda path: ASSISTANT)
         app = Flask("media", static_folder=None)
