@@ -331,8 +331,10 @@ def assert_aligned(ours: Path, phones: Path) -> None:
     heard_ours = sounds(assistant)
     assert len(heard_ours) >= 6
     heard_phone = sounds(both[1::2])[: len(heard_ours)]
-    for (start, end), (true_start, true_end) in zip(heard_ours, heard_phone, strict=True):
+    for (start, _), (true_start, _) in zip(heard_ours, heard_phone, strict=True):
         assert start + shift == pytest.approx(true_start, abs=TOLERANCE_SAMPLES)
+    # Behind the last one the caller may hear whom they were put through to, on whom no recording of ours is.
+    for (_, end), (_, true_end) in zip(heard_ours[:-1], heard_phone[:-1], strict=True):
         assert end + shift == pytest.approx(true_end, abs=TOLERANCE_SAMPLES)
 
 
