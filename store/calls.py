@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+import store.live
 import store.orders
 import store.outbox
 import store.tokens  # noqa: F401  # their tables hold call sids too
@@ -48,7 +49,9 @@ calls = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("next_answer", sa.Text, nullable=False),
     sa.Index("ix_calls_caller_key", "caller_key", "began_at"),
+    sa.Index("ix_calls_called_key_began_at", "called_key", "began_at"),
     sa.Index("ix_calls_outcome", "outcome", "began_at"),
+    sa.Index("ix_calls_next_answer", "next_answer", "began_at"),
 )
 
 entries = sa.Table(
@@ -69,6 +72,9 @@ entries = sa.Table(
     sa.Column("tool_output", sa.Text, nullable=True),
     # When it was first told, in seconds since 1970. None: by a version that did not say.
     sa.Column("told_at", sa.Double, nullable=True),
+    # And last. None: by a version that did not say.
+    sa.Column("changed_at", sa.Double, nullable=True),
+    sa.Index("ix_entries_changed_at", "call_sid", "changed_at"),
 )
 
 events = sa.Table(
@@ -80,6 +86,8 @@ events = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False),  # a JSON object
+    sa.Index("ix_events_at", "call_sid", "at"),
+    sa.Index("ix_events_kind", "kind", "at"),
 )
 
 spending = sa.Table(
@@ -95,6 +103,7 @@ webhook_events = metadata.tables["webhook_events"]
 HOLD_CALL_SIDS = (
     entries,
     events,
+    metadata.tables["live_audio"],
     metadata.tables["orders"],
     metadata.tables["stream_tokens"],
     webhook_events,
@@ -176,7 +185,10 @@ def write(connection: sa.Connection, operations: list[Operation]) -> None:
                 if record.call_sid in ends:
                     ends[record.call_sid] |= {"ended_at": None, "outcome": ""}
             case EntryTold(call_sid, position, entry, at):
-                row = _entry_row(call_sid, position, entry) | {"told_at": at or None}
+                row = _entry_row(call_sid, position, entry) | {
+                    "told_at": at or None,
+                    "changed_at": at or None,
+                }
                 said[call_sid, str(row["item_id"])] = row
             case EntryRemoved(call_sid, item_id):
                 said[call_sid, _text(item_id)] = None

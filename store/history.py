@@ -65,7 +65,7 @@ class History:
             query = query.where(_with_number(number))
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            return _past_calls(connection, rows)
+            return past_calls(connection, rows)
 
     def find(self, name: str, limit: int = 10) -> list[PastCall]:
         """The calls whose SID is that, or begins or ends with it; the latest first."""
@@ -74,7 +74,7 @@ class History:
         query = sa.select(calls.calls).where(fits).order_by(calls.calls.c.began_at.desc()).limit(limit)
         with self._database.read() as connection:
             exact = connection.execute(sa.select(calls.calls).where(sid == name)).all()
-            return _past_calls(connection, exact or connection.execute(query).all())
+            return past_calls(connection, exact or connection.execute(query).all())
 
     def story(self, call_sid: str) -> list[Told]:
         """What was said and what happened, as it went: entries in their order, events between them by time."""
@@ -108,7 +108,8 @@ def _with_number(number: str) -> sa.ColumnElement[bool]:
     return sa.or_(calls.calls.c.caller_key == key, calls.calls.c.called_key == key)
 
 
-def _past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
+def past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
+    """The calls in these rows of `calls`, with what their entries and events say of them."""
     call_sids = [row.call_sid for row in rows]
     said, happened = calls.entries.c, calls.events.c
     counted = (
