@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     """What `GET /metrics` must bring as a bearer token once TWILIO_AUTH_TOKEN is set: a proxy on this machine makes
     strangers look local. Default: none, and then nobody gets the metrics."""
 
+    console_token: SecretStr | None = Field(None, min_length=16)
+    """What people sign in with to the softphone and the console. Default: none, and then they are for this machine
+    only; once TWILIO_AUTH_TOKEN is set, for nobody: a proxy on this machine makes strangers look local."""
+
     public_url: str | None = None
     """Where Twilio reaches this server, without /twiml; a path may lead to it. Signatures are checked against
     it, so it must be what the phone number's webhook says. Required with TWILIO_AUTH_TOKEN, else unset."""

@@ -59,6 +59,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_DIALECT": "OpenAI",
         "OPENAI_SECOND_AUDIO": "PCMU",
         "METRICS_TOKEN": "0123456789abcdef",
+        "CONSOLE_TOKEN": "fedcba9876543210",
         "TWILIO_ACCOUNT_SID": SID,
         "TWILIO_AUTH_TOKEN": "12345",
         "PUBLIC_URL": "https://example.com/phone/",
@@ -91,6 +92,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_DIALECT": "openai",
         "OPENAI_SECOND_AUDIO": "pcmu",
         "METRICS_TOKEN": "0123456789abcdef",
+        "CONSOLE_TOKEN": "fedcba9876543210",
         "PUBLIC_URL": "https://example.com/phone",
         "LOG_LEVEL": "debug",
     }

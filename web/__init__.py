@@ -77,6 +77,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
+    from web.pages import Pages
     from web.readiness import Readiness
     from web.voice import Voice
 
@@ -110,7 +111,8 @@ def build_app(preparation: "Preparation") -> "Flask":
     readiness = Readiness(calls, database)
 
     app = Flask("switchboard", static_folder=None)
-    security.register(app, settings)
+    visitors = security.register(app, settings)
+    Pages(visitors).register(app)
     Voice(settings, tokens, assistant, calls, journal, admission).register(app)
     MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox).register(app)
     for path, view in (

@@ -3,6 +3,9 @@
 With TWILIO_AUTH_TOKEN a webhook and an upgrade must carry Twilio's signature over PUBLIC_URL and the path as it was
 requested; what a request says about its own host or about proxies plays no part. Without the token only this machine
 is served, and nothing that came through a proxy or a tunnel.
+
+Pages for people are for this machine too where there is no token of Twilio's. With it, or with a CONSOLE_TOKEN, they
+are for those who signed in; see web/visitors.py.
 """
 
 import hmac
@@ -14,10 +17,12 @@ from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask, abort, current_app, request
+from flask.typing import ResponseReturnValue
 from pydantic import SecretStr
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import Settings, is_loopback
+from web.visitors import Visitors
 from wire.signature import (
     SIGNATURE_HEADER,
     upgrade_urls,
@@ -52,6 +57,8 @@ class Policy(Enum):
     WEBHOOK = "webhook"
     UPGRADE = "upgrade"
     OPERATOR = "operator"
+    ENTRANCE = "entrance"
+    CONSOLE = "console"
 
 
 def public(view: View) -> View:
@@ -74,20 +81,39 @@ def operator(view: View) -> View:
     return _declared(view, Policy.OPERATOR)
 
 
-def register(app: Flask, settings: Settings) -> None:
-    """Makes the app check every request. Call it once, before or after the routes are added."""
+def entrance(view: View) -> View:
+    """Declares what people need in order to sign in, and what holds nothing worth signing in for: style, scripts."""
+    return _declared(view, Policy.ENTRANCE)
+
+
+def console(view: View) -> View:
+    """Declares a page, or data or an action of one, for the people who run the server; see `Visitors.check`.
+
+    `web.visitors.current()` is who asks. A websocket route may be declared so too.
+    """
+    return _declared(view, Policy.CONSOLE)
+
+
+def register(app: Flask, settings: Settings) -> Visitors:
+    """Makes the app check every request. Call it once, before or after the routes are added.
+
+    Returns who may see pages, for whoever shows some.
+    """
     if not settings.authenticated:
         logger.warning(
             "TWILIO_AUTH_TOKEN is not set: signatures are not checked, and only this machine is served"
         )
 
+    visitors = Visitors(settings)
+    visitors.register(app)
+
     @app.before_request
-    def check() -> None:
+    def check() -> ResponseReturnValue | None:
         if request.endpoint is None:  # no such route: Flask answers with 404, 405 or 400
-            return
+            return None
         policy = getattr(current_app.view_functions.get(request.endpoint), _POLICY, None)
         if policy is Policy.PUBLIC:
-            return
+            return None
         if policy is None:
             _refuse("its route declares no policy; decorate the view with one of web.security")
         token, public_url = settings.twilio_auth_token, settings.public_url
@@ -97,10 +123,16 @@ def register(app: Flask, settings: Settings) -> None:
             _check_operator(settings.metrics_token)
         elif policy is Policy.UPGRADE:
             _check_upgrade(token.get_secret_value(), public_url)
-        else:
+        elif policy is Policy.WEBHOOK:
             _check_webhook(token.get_secret_value(), public_url)
         if policy is Policy.WEBHOOK:
             _check_fields(settings.twilio_account_sid)
+        if policy is Policy.CONSOLE:
+            refusal = visitors.check()
+            return _refuse(refusal) if isinstance(refusal, str) else refusal
+        return None
+
+    return visitors
 
 
 def base_url(settings: Settings) -> str:

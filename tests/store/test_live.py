@@ -58,6 +58,7 @@ def test_a_database_that_refuses_costs_the_piece_and_nothing_else(
     tmp_path: Path, clock: Clock, logs: ExpectedLogs
 ) -> None:
     logs.expect("who watches a call misses some of it")
+    logs.allow("the file was moved or deleted")
     folder = tmp_path / "data"
     folder.mkdir()
     database = Database(f"sqlite:///{folder / 'calls.db'}")
@@ -68,7 +69,7 @@ def test_a_database_that_refuses_costs_the_piece_and_nothing_else(
     folder.rmdir()
     live.put("CA1", NOON, b"\1", b"\2", b"lost")
     live.put("CA1", NOON, b"\1", b"\2", b"lost, and not logged once more")
-    assert len(logs.records) == 1
+    assert sum("misses" in record.getMessage() for record in logs.records) == 1
     with pytest.raises(StoreError):
         live.since("CA1", 0)
     database.close()
