@@ -40,6 +40,7 @@ from actors.messages import (
     ToolFinished,
     ToolOutput,
     TranscriptBegan,
+    Watch,
 )
 from actors.meter import Outcome
 from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
@@ -122,6 +123,7 @@ class CallActor(Member):
         self._farewell: Respond | None = None
         self._cost = setup.cost
         self._journal_waits = False
+        self._recording_paused: PauseRecording | None = None
 
     def handle(self, message: Any) -> Any:
         now = time.monotonic()
@@ -189,14 +191,23 @@ class CallActor(Member):
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
                 self._note("key pressed")
-            case RecordingBegan(path=path):
-                self._note("recording", path=path)
+            case RecordingBegan(path=path, began_at=began_at):
+                began = time.time() - time.monotonic() + began_at
+                self._note("recording", path=path, began_at=round(began, 3))
             case TranscriptBegan(path=path):
                 self._note("transcript", path=path)
             case RecordingFailed(path=path, reason=reason):
                 self._note("recording failed", path=path, reason=reason)
             case StartRecording() | PauseRecording() | StopRecording():
                 self._note(RECORDING_ORDERS[type(message)])  # the listeners have been told
+                if not isinstance(message, StopRecording):
+                    self._recording_paused = message if isinstance(message, PauseRecording) else None
+            case Watch():
+                if self._setup.watcher is not None and self._talking:
+                    now_told = [
+                        each for each in (message, self._talk.playback, self._recording_paused) if each
+                    ]
+                    self._listeners.join(self._setup.watcher, *now_told)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 # Without Twilio's word for it the caller may still be there, and the call goes on elsewhere.
                 self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
@@ -455,7 +466,7 @@ class CallActor(Member):
         if session is not None:
             self._session_lost(session, error or CallError("the session ended"))
             self._close_phone_when_models_are()
-        elif self._listeners.exited(member):
+        elif self._listeners.exited(member, error):
             self._note("listener failed", reason=str(error))
         elif member == self._phone:
             self._phone = None

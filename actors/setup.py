@@ -40,6 +40,8 @@ class CallSetup:
     sounds: Sounds = field(default_factory=Sounds.load)
     tools: Mapping[str, AnyTool] = field(default_factory=dict)
     listeners: tuple[type[Listener], ...] = ()
+    watcher: type[Listener] | None = None
+    """comes when somebody wants to watch the call"""
     limits: CallLimits = field(default_factory=CallLimits)
     lasted_seconds: float = 0.0
     """how long the call has lasted on earlier streams"""

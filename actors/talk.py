@@ -66,6 +66,11 @@ class Talk:
         return self._playback.assistant
 
     @property
+    def playback(self) -> Playback:
+        """Whether something is left for the caller to hear, and whose it is."""
+        return self._playback
+
+    @property
     def longest_silence_ms(self) -> int:
         """The longest in which it was the assistant's turn and nothing was heard."""
         return self._dead_air.longest_ms

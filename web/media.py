@@ -18,6 +18,7 @@ from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
 from actors.sound import Sounds
+from actors.watcher import LiveBox, NoLiveBox, WatcherActor
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
 from store.journal import CallJournal, StoredCall
@@ -67,6 +68,7 @@ class MediaStreams:
         meter: Meter,
         sounds: Sounds,
         outbox: Outbox | None = None,
+        live: LiveBox | None = None,
     ) -> None:
         self.account_sid = settings.twilio_account_sid
         self.tokens = tokens
@@ -77,6 +79,8 @@ class MediaStreams:
         self.endpoints = Endpoints([_endpoint(each) for each in settings.model_endpoints])
         self.sounds = sounds
         self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
+        # One class for all calls, of which each knows what it has by its class.
+        self.watcher = type("WatcherActor", (WatcherActor,), {"box": live or NoLiveBox()})
 
     def register(self, app: Flask) -> None:
         """Add the route to the app."""
@@ -206,6 +210,7 @@ class MediaStream:
             sounds=shared.sounds,
             tools=assistant.callable_tools(),
             listeners=shared.listeners,
+            watcher=shared.watcher,
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,
