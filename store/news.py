@@ -135,6 +135,15 @@ class LiveCalls:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def pauses(self, call_sid: str) -> list[Happened]:
+        """When the call's recording was paused, and went on."""
+        event = calls.events.c
+        query = sa.select(calls.events).where(
+            event.call_sid == call_sid, event.kind.in_(("recording paused", "recording started"))
+        )
+        with self._database.read() as connection:
+            return [_happened(row) for row in connection.execute(query.order_by(event.id))]
+
     def news(self, call_sids: Sequence[str], since: float = 0.0) -> News:
         """What was told of these calls since then, and a little of what was told before; 0: all of it."""
         if not call_sids:
@@ -153,11 +162,12 @@ class LiveCalls:
                     SaidNow(row.call_sid, row.position, calls.stored_entry(row), row.told_at, row.changed_at)
                     for row in connection.execute(entries)
                 ),
-                tuple(
-                    Happened(row.call_sid, row.id, row.at, row.kind, json.loads(row.data))
-                    for row in connection.execute(events)
-                ),
+                tuple(map(_happened, connection.execute(events))),
             )
+
+
+def _happened(row: Any) -> Happened:
+    return Happened(row.call_sid, row.id, row.at, row.kind, json.loads(row.data))
 
 
 def _going_on(row: Any) -> GoingOn:

@@ -68,17 +68,20 @@ def build_app(preparation: "Preparation") -> "Flask":
     from actors.call_file import erase_older
     from store.database import Database
     from store.journal import CallJournal
+    from store.live import LiveAudio
     from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
     from web import security
     from web.admission import Admission
     from web.calls import Calls
+    from web.console import Console
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
     from web.pages import Pages
     from web.readiness import Readiness
+    from web.recordings import Recordings
     from web.voice import Voice
 
     settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
@@ -114,7 +117,11 @@ def build_app(preparation: "Preparation") -> "Flask":
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
     Voice(settings, tokens, assistant, calls, journal, admission).register(app)
-    MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox).register(app)
+    live = LiveAudio(database)
+    MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, live).register(app)
+    longest_seconds = assistant.limits.max_minutes * 60 + 60
+    console = Console(database, calls, orders, Recordings(settings.recordings), longest_seconds)
+    console.register(app)
     for path, view in (
         ("/health", security.public(lambda: {"status": "ok"})),
         ("/ready", security.public(lambda: readiness.answer())),
