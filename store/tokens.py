@@ -128,6 +128,18 @@ class StreamTokens:
             )
         return token
 
+    def call_of(self, ticket: str) -> str | None:
+        """The SID of the call whose token has that ticket, as long as the token is good; None: there is none.
+
+        A ticket says that its bearer has a token, to where the token itself should not be seen; see `ticket`. Raises
+        StoreError.
+        """
+        good = sa.select(_tokens.c.call_sid).where(
+            _tokens.c.digest == ticket, _tokens.c.spent_at.is_(None), _tokens.c.expires_at > self._clock()
+        )
+        with self._database.read() as connection:
+            return connection.execute(good).scalar_one_or_none()
+
     def missed(self, call_sid: str, after: int) -> int:
         """How many streams of the call, the one of that number and those before it, were announced and did not begin.
 
@@ -189,6 +201,11 @@ class StreamTokens:
         if row.call_sid != call_sid:
             raise TokenRefused(Refusal.OTHER_CALL)
         raise TokenRefused(Refusal.EXPIRED if row.spent_at is None else Refusal.REPLAYED)
+
+
+def ticket(token: str) -> str:
+    """The ticket of a token: 64 hexadecimal digits, of which nobody makes the token. Good for as long as that is."""
+    return _digest(token)
 
 
 def _insert_if_new(connection: sa.Connection, **row: Any) -> None:

@@ -67,6 +67,7 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     from actors.call_file import erase_older
     from store.database import Database
+    from store.history import History
     from store.journal import CallJournal
     from store.live import LiveAudio
     from store.orders import Orders
@@ -82,6 +83,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.pages import Pages
     from web.readiness import Readiness
     from web.recordings import Recordings
+    from web.softphone import Softphone
     from web.voice import Voice
 
     settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
@@ -118,7 +120,12 @@ def build_app(preparation: "Preparation") -> "Flask":
     Pages(visitors).register(app)
     Voice(settings, tokens, assistant, calls, journal, admission).register(app)
     live = LiveAudio(database)
-    MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, live).register(app)
+    streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, live)
+    streams.register(app)
+    sessions, history = visitors.sessions, History(database)
+    Softphone(settings, sessions, tokens, assistant, calls, journal, admission, history, streams).register(
+        app
+    )
     longest_seconds = assistant.limits.max_minutes * 60 + 60
     console = Console(database, calls, orders, Recordings(settings.recordings), longest_seconds)
     console.register(app)

@@ -73,6 +73,7 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
         "/twiml", "/twiml/ended", "/twiml/transferred", "/twiml/recorded", "/twiml/stream-status",
         "/twiml/recording-status", "/health", "/ready", "/metrics", STREAM_PATH,
         "/sign-in", "/sign-out", "/static/<version>/<name>",
+        "/", "/softphone/call", "/softphone/ended", "/softphone/story", f"{STREAM_PATH}/<ticket>",
     }  # fmt: skip
     assert rules[STREAM_PATH].websocket
     # Every refusal would say so, unexpectedly: what has a policy lets this machine in, or says something else.

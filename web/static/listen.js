@@ -1,8 +1,9 @@
 // Listening to a call that goes on: pieces of both voices, fetched as they come and played one behind the other.
 
+import { decode } from "./mulaw.js";
 import { address } from "./server.js";
-import { SAMPLE_RATE, SAMPLES } from "./ulaw.js";
 
+const SAMPLE_RATE = 8000;
 const FETCH_MS = 350;
 const AHEAD_SECONDS = 0.7; // so much is kept in hand, because pieces come half a second at a time
 
@@ -75,7 +76,7 @@ export class Listening {
     for (const track of [0, 1]) {
       const samples = buffer.getChannelData(track);
       for (let index = 0; index < samples.length; index += 1) {
-        samples[index] = SAMPLES[bytes[2 * index + track]];
+        samples[index] = decode(bytes[2 * index + track]) / 32768;
       }
     }
     const now = this.#context.currentTime;

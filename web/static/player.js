@@ -1,7 +1,7 @@
 // A recording: fetched as a whole, shown as levels, and played in step with the timeline and the conversation.
 
 import { address } from "./server.js";
-import { levels } from "./ulaw.js";
+import { levels } from "./levels.js";
 import { length, write } from "./words.js";
 
 const HEADER_BYTES = 58; // see wire/wav.py

@@ -1,0 +1,255 @@
+"""The telephone in the browser: `/`, and what its page asks here in the place of Twilio.
+
+    the page asks                  and is answered with
+    POST /softphone/call           a call's first stream
+    POST /softphone/ended          the stream on which the call goes on, or its end: as `POST /twiml/ended`
+    GET /softphone/story           what was said in the call, and what happened
+    WSS /websocket/<ticket>        the media socket, as Twilio has it
+
+Twilio signs the upgrade of its media socket; a browser cannot. So a browser's has an address of its own, and is let
+in with a session of the console, from a page of this server, and with a ticket: a digest of the stream's token, good as
+long as the token is, which is once and for STREAM_TOKEN_TTL seconds. The token itself comes in `start`, as Twilio's.
+
+A call belongs to the session that placed it. That needs no table: the session can be told by the call's SID.
+"""
+
+import hmac
+import logging
+import re
+import secrets
+from typing import Any
+
+from flask import Flask, abort, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_sock import Sock
+from simple_websocket import Server
+
+from actors.assistant import Assistant
+from config import STREAM_PATH, Settings
+from store.database import StoreError
+from store.history import History, PastCall, Told
+from store.journal import CallJournal
+from store.tokens import StreamTokens, TokenRefused, ticket
+from web import security, visitors
+from web.admission import Admission, Refusal
+from web.calls import Calls
+from web.media import MediaStream, MediaStreams
+from web.sessions import Session, Sessions
+from web.sockets import PhoneSocket
+from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, WAIT_SECONDS
+from web.voice import HUNG_UP
+from wire.journal import Then
+from wire.transcript import Entry
+
+logger = logging.getLogger(__name__)
+
+CALLER = "client:softphone"
+"""Tells calls of this page from others. It is no number, so no limit of a number's counts it."""
+CALLED = "client:switchboard"
+NO_ACCOUNT = f"AC{'0' * 32}"
+
+BUSY = "All lines are busy. Try again in a moment."
+REFUSALS = {
+    Refusal.FULL: BUSY,
+    Refusal.BUDGET: "What calls may cost today is spent (DAILY_BUDGET).",
+}
+TROUBLE = "The server has trouble with its database, and takes no call."
+AGAIN = {"then": "ask again", "seconds": 1}
+"""This worker is about to end, and another one takes the next request."""
+
+SHOWN = {
+    "answered": ("answer_ms", "vad_ms", "model_ms", "us_ms", "twilio_ms"),
+    "interrupted": ("silence_ms", "vad_ms", "us_ms", "twilio_ms"),
+    "tool": ("name", "seconds", "failed"),
+    "session lost": (),
+    "filler": (),
+    "apology": (),
+    "key pressed": (),
+}
+"""Of the events in a call's journal those that the page shows, and what of them."""
+
+_STREAM = "softphone_stream"
+_CALL_SID = re.compile(r"CA([0-9a-f]{16})([0-9a-f]{16})")
+
+
+class Softphone:
+    """The page and its routes. Everything runs in WSGI threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        tokens: StreamTokens,
+        assistant: Assistant,
+        calls: Calls,
+        journal: CallJournal,
+        admission: Admission,
+        history: History,
+        streams: MediaStreams,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._tokens = tokens
+        self._assistant = assistant
+        self._calls = calls
+        self._journal = journal
+        self._admission = admission
+        self._history = history
+        self._streams = streams
+
+    def register(self, app: Flask) -> None:
+        """Adds the routes to the app. Before that `security` and MediaStreams have to be registered."""
+        app.add_url_rule("/", "softphone", self.page)
+        app.add_url_rule("/softphone/call", "softphone_call", self.call, methods=["POST"])
+        app.add_url_rule("/softphone/ended", "softphone_ended", self.ended, methods=["POST"])
+        app.add_url_rule("/softphone/story", "softphone_story", self.story)
+
+        @Sock(app).route(f"{STREAM_PATH}/<ticket>", endpoint=_STREAM)  # type: ignore[untyped-decorator]
+        @security.console
+        def stream(websocket: Server, ticket: str) -> None:
+            MediaStream(PhoneSocket(websocket), self._streams).run()
+
+        @app.before_request
+        def check_ticket() -> ResponseReturnValue | None:
+            # Here, because Flask-Sock has upgraded the socket by the time that it calls the view.
+            if request.endpoint == _STREAM:
+                return self._check_ticket((request.view_args or {}).get("ticket", ""))
+            return None
+
+    @security.console
+    def page(self) -> str:
+        """The telephone."""
+        settings = self._settings
+        model = "the offline model" if settings.offline else settings.openai_realtime_model
+        return render_template(
+            "softphone.html", page="/", assistant=self._assistant, model=model, offline=settings.offline
+        )
+
+    @security.console
+    def call(self) -> ResponseReturnValue:
+        """Place a call."""
+        if self._calls.draining:
+            return AGAIN
+        call_sid = self._new_call(visitors.current())
+        try:
+            if refusal := self._admission.refusal(CALLER):
+                logger.warning("call %s is not taken: %s", call_sid, refusal)
+                return {"error": REFUSALS.get(refusal, BUSY)}, 503
+            token = self._tokens.issue(call_sid)
+        except StoreError as error:
+            logger.error("call %s is not taken: %s", call_sid, error)
+            return {"error": TROUBLE}, 503
+        logger.info("call %s from the softphone", call_sid)
+        return self._stream(call_sid, token, 1)
+
+    @security.console
+    def ended(self) -> ResponseReturnValue:
+        """What comes now that a stream has ended. See `web.voice.Voice.ended`, which tells Twilio."""
+        asked = request.get_json(silent=True) or {}
+        call_sid, stream = self._own(asked.get("callSid")), asked.get("stream")
+        if not isinstance(stream, int) or stream < 1:
+            abort(400)
+        try:
+            stored = self._journal.load(call_sid)
+            then = Then.RESUME if stored is None else stored.then
+            if asked.get("hungUp"):
+                if stored is not None and then is Then.RESUME:
+                    self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+                return {"then": "end"}
+            if then is Then.HANG_UP:
+                return {"then": "end"}
+            if then is Then.RESUME:
+                if self._calls.draining:
+                    return AGAIN
+                missed = self._tokens.missed(call_sid, stream)
+                token = self._tokens.issue(call_sid, after=stream)
+                logger.info("call %s goes on with stream %d", call_sid, stream + 1)
+                return self._stream(call_sid, token, stream + 1, missed)
+        except StoreError as error:
+            logger.error("call %s gets the fallback: %s", call_sid, error)
+        except TokenRefused as refused:
+            logger.warning("call %s gets the fallback: %s", call_sid, refused)
+        return {"then": "fallback", "say": self._assistant.fallback.say}
+
+    @security.console
+    def story(self) -> ResponseReturnValue:
+        """The call as the journal has it by now."""
+        call_sid = self._own(request.args.get("call"))
+        try:
+            found = self._history.find(call_sid)
+            told = self._history.story(call_sid) if found else []
+        except StoreError as error:
+            logger.error("call %s cannot be shown: %s", call_sid, error)
+            return {"error": TROUBLE}, 503
+        if not found:
+            return {"assistant": None, "outcome": "", "told": []}
+        return {
+            "assistant": found[0].assistant,
+            "outcome": found[0].outcome,
+            "told": [shown for each in told if (shown := _shown(found[0], each)) is not None],
+        }
+
+    def _stream(self, call_sid: str, token: str, number: int, missed: int = 0) -> dict[str, Any]:
+        """What the page needs to open a stream, in so many seconds."""
+        return {
+            "then": "stream",
+            "seconds": WAIT_SECONDS[min(missed, len(WAIT_SECONDS)) - 1] if missed else 0,
+            "stream": number,
+            "socket": f"{STREAM_PATH}/{ticket(token)}",
+            "accountSid": self._settings.twilio_account_sid or NO_ACCOUNT,
+            "callSid": call_sid,
+            "streamSid": f"MZ{secrets.token_hex(16)}",
+            "parameters": {TOKEN_PARAMETER: token, CALLER_PARAMETER: CALLER, CALLED_PARAMETER: CALLED},
+        }
+
+    def _check_ticket(self, offered: str) -> ResponseReturnValue | None:
+        try:
+            call_sid = self._tokens.call_of(offered)
+        except StoreError as error:
+            logger.error("a softphone's socket is refused: %s", error)
+            return {"error": TROUBLE}, 503
+        if call_sid is None or not self._owns(visitors.current(), call_sid):
+            logger.warning(
+                "a softphone's socket is refused: its ticket is spent, expired, or not its session's"
+            )
+            return {"error": "This ticket opens no socket, or does not any more."}, 403
+        return None
+
+    def _new_call(self, session: Session) -> str:
+        nonce = secrets.token_hex(8)
+        return f"CA{nonce}{self._seal(session, nonce)}"
+
+    def _owns(self, session: Session, call_sid: str) -> bool:
+        parts = _CALL_SID.fullmatch(call_sid)
+        return parts is not None and hmac.compare_digest(self._seal(session, parts[1]), parts[2])
+
+    def _seal(self, session: Session, nonce: str) -> str:
+        return self._sessions.seal(session, f"call {nonce}")[:16]
+
+    def _own(self, call_sid: object) -> str:
+        """That call's SID. Another session's call is refused as one that does not exist."""
+        if not isinstance(call_sid, str) or not self._owns(visitors.current(), call_sid):
+            abort(404)
+        return call_sid
+
+
+def _shown(call: PastCall, told: Told) -> dict[str, Any] | None:
+    at = None if told.at is None else round(told.at - call.began_at, 1)
+    if isinstance(told.what, str):
+        if told.what not in SHOWN:
+            return None
+        return {"at": at, "event": told.what} | {name: told.data.get(name) for name in SHOWN[told.what]}
+    return _shown_entry(told.what) | {"at": at}
+
+
+def _shown_entry(entry: Entry) -> dict[str, Any]:
+    if entry.tool is not None:
+        return {"speaker": "tool", "name": entry.tool.name, "waiting": entry.tool.output is None}
+    return {
+        "speaker": entry.speaker,
+        "text": entry.text,
+        "heard": entry.heard_text,
+        "heardMs": entry.heard_ms,
+        "totalMs": entry.total_ms,
+        "failed": entry.failed,
+    }
