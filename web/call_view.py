@@ -46,8 +46,8 @@ def call_json(call: GoingOn, live: bool, full: bool) -> dict[str, Any]:
     }
 
 
-def past_call_json(call: PastCall, full: bool) -> dict[str, Any]:
-    """A call in a list of past ones."""
+def past_call_json(call: PastCall, live: bool, full: bool) -> dict[str, Any]:
+    """A call in a list of past ones. `live`: it goes on, as far as anybody can tell."""
     return {
         "call_sid": call.call_sid,
         "from": number(call.caller, full),
@@ -58,6 +58,7 @@ def past_call_json(call: PastCall, full: bool) -> dict[str, Any]:
         "began_at": call.began_at,
         "seconds": call.seconds,
         "outcome": call.outcome,
+        "live": live,
         "turns": call.turns,
         "answer_ms": call.answer_ms,
     }

@@ -269,7 +269,9 @@ class Console:
         )
         page = self._search.page(wanted, _place(request.args.get("after", "")))
         after = None if page.more is None else f"{page.more.began_at!r}-{page.more.call_sid}"
-        return jsonify(calls=[past_call_json(each, _full()) for each in page.calls], after=after)
+        going_on = {call.call_sid for call in self._live.going_on()}
+        shown = [past_call_json(each, each.call_sid in going_on, _full()) for each in page.calls]
+        return jsonify(calls=shown, after=after)
 
     @security.console
     def system_page(self) -> ResponseReturnValue:

@@ -39,7 +39,7 @@ export function chart(place, { points, format, kind, name }) {
       shape("line", { class: "grid", x1: LEFT, x2: width, y1: y(share * most), y2: y(share * most) }),
       shape("text", { x: LEFT - 8, y: y(share * most) + 4, "text-anchor": "end" }, format(share * most)),
     ]);
-    const every = Math.ceil(points.length / Math.max(Math.floor((width - LEFT) / 56), 1));
+    const every = Math.ceil(points.length / Math.max(Math.floor((width - LEFT) / 68), 1));
     points.forEach(({ label }, index) => {
       if (index % every === 0) {
         shapes.push(shape("text", { x: x(index), y: HEIGHT - 4, "text-anchor": "middle" }, label));

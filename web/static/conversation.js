@@ -1,17 +1,15 @@
 // The conversation as a list: what was said, what was heard of it, and what happened between.
 
-import { length, make, seconds } from "./words.js";
+import { length, make, plural, seconds } from "./words.js";
 
 const HIDDEN = new Set(["recording", "transcript", "tool"]);
+const OF_TURNS = new Set(["answered", "interrupted"]);
+const NEAR_PX = 60;
 const NAMES = { caller: "Caller", assistant: "Assistant" };
 
 /** An event in words, and how bad it is. null: it is shown elsewhere. */
 function told(event, sessionBefore) {
   switch (event.kind) {
-    case "answered":
-      return event.answer_ms === null ? null : [`Answered after ${seconds(event.answer_ms)}`, ""];
-    case "interrupted":
-      return [`Interrupted${event.silence_ms === null ? "" : `; silent after ${seconds(event.silence_ms)}`}`, "bad"];
     case "session ready":
       return [sessionBefore ? `The model is back (${event.endpoint})` : `Connected to the model (${event.endpoint})`, ""];
     case "session lost":
@@ -44,7 +42,7 @@ function otherwise({ id, at, kind, ...data }) {
   return `${kind[0].toUpperCase()}${kind.slice(1)}${details.length ? `: ${details.join(", ")}` : ""}`;
 }
 
-function words(entry) {
+function words(entry, speaking) {
   if (entry.withheld) {
     return [make("span", { class: "soft" }, "Not shown: the recording was paused")];
   }
@@ -52,16 +50,31 @@ function words(entry) {
     return [make("span", { class: "soft" }, "Could not be transcribed")];
   }
   if (!entry.text) {
-    return [make("span", { class: "soft" }, entry.speaker === "caller" ? "Speaking, or not transcribed" : "About to speak")];
+    const caller = entry.speaker === "caller";
+    return [make("span", { class: "soft" }, speaking ? (caller ? "Speaking …" : "About to speak …") : caller ? "Not transcribed" : "Said nothing")];
   }
   if (entry.speaker === "assistant" && entry.text.startsWith(entry.heard_text) && entry.cut) {
-    const unheard = entry.text.slice(entry.heard_text.length);
-    return [entry.heard_text, make("span", { class: "unheard", title: "The caller did not hear this" }, unheard)];
+    const unheard = entry.text.slice(entry.heard_text.length).trim();
+    const count = unheard.split(/\s+/).length;
+    const rest = make("details", { class: "unheard" }, make("summary", {}, `Not heard: ${plural(count, "word")}`), unheard);
+    return [entry.heard_text, ...(unheard ? [rest] : [])];
   }
   return [entry.text];
 }
 
-function line(story, { entry, event }, sessionBefore, seek) {
+function heading(entry, answer, cut) {
+  const more = [];
+  if (answer?.answer_ms) {
+    more.push(make("span", { class: "meta number" }, `answered after ${seconds(answer.answer_ms)}`));
+  }
+  if (cut) {
+    const silent = cut.silence_ms === null ? "" : `, silent after ${seconds(cut.silence_ms)}`;
+    more.push(make("span", { class: "meta number bad" }, `interrupted${silent}`));
+  }
+  return make("b", {}, NAMES[entry.speaker], ...more);
+}
+
+function line(story, { entry, event, answer, cut, speaking }, sessionBefore, seek) {
   const at = entry ? story.heard(entry)[0] : event.at;
   const time = length(at - story.call.began_at);
   const when = make("span", { class: "at number" });
@@ -85,7 +98,7 @@ function line(story, { entry, event }, sessionBefore, seek) {
     );
     return make("li", { class: "tool" }, when, turn);
   }
-  const turn = make("div", { class: "turn" }, make("b", {}, NAMES[entry.speaker]), make("span", {}, ...words(entry)));
+  const turn = make("div", { class: "turn" }, heading(entry, answer, cut), make("span", {}, ...words(entry, speaking)));
   return make("li", { class: entry.speaker, "data-entry": entry.id }, when, turn);
 }
 
@@ -103,21 +116,23 @@ export class Conversation {
   }
 
   show(story) {
-    const interruptions = story.happened.filter((event) => event.kind === "interrupted");
+    const { answers, cuts } = story;
+    const lines = story.lines.filter(({ event }) => !event || !(HIDDEN.has(event.kind) || OF_TURNS.has(event.kind)));
+    const last = lines.findLast(({ entry }) => entry)?.entry;
     const shown = new Map();
+    const follows = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR_PX;
     let sessions = 0;
-    for (const each of story.lines) {
+    for (const each of lines) {
       const { entry, event } = each;
-      if (event && HIDDEN.has(event.kind)) {
-        continue;
-      }
       if (entry) {
+        each.answer = answers.get(entry.id);
+        each.cut = cuts.get(entry.id);
+        each.speaking = story.call.live && entry === last;
         // While it plays, the end of an answer is not unheard, but yet to come.
-        const over = !story.call.live || interruptions.some(({ at }) => at >= (entry.told_at ?? 0));
-        entry.cut = over && entry.heard_ms < entry.total_ms;
+        entry.cut = (each.cut || !each.speaking) && entry.heard_ms < entry.total_ms;
       }
       const key = entry ? `entry ${entry.id}` : `event ${event.id}`;
-      const state = JSON.stringify([entry ?? event, entry?.tool ? story.toolEvents.get(entry.id) : sessions > 0, story.times[entry?.id]]);
+      const state = JSON.stringify([each, entry?.tool ? story.toolEvents.get(entry.id) : sessions > 0, story.times[entry?.id]]);
       const before = this.#shown.get(key);
       const element = before?.state === state ? before.element : line(story, each, sessions > 0, this.#seek);
       sessions += event?.kind === "session ready" ? 1 : 0;
@@ -128,6 +143,9 @@ export class Conversation {
     this.#shown = shown;
     this.#place([...shown.values()].map(({ element }) => element));
     this.#nothing.hidden = shown.size > 0;
+    if (follows && story.call.live) {
+      this.#list.scrollTop = this.#list.scrollHeight;
+    }
   }
 
   /** Only what is new, or elsewhere now, is touched. */
@@ -147,6 +165,10 @@ export class Conversation {
       const now = id !== null && child.dataset.entry === id;
       if (child.classList.contains("now") !== now) {
         child.classList.toggle("now", now);
+        if (now) {
+          // Not with scrollIntoView, which would move the page as well.
+          this.#list.scrollTop = child.offsetTop - this.#list.offsetTop - this.#list.clientHeight / 3;
+        }
       }
     }
   }

@@ -16,7 +16,7 @@ const now = () => Date.now() / 1000 + offset;
 
 class Row {
   constructor(callSid) {
-    const part = (name) => (this[name] = make("span", { class: name }));
+    const part = (name) => (this[name] = make("span", { class: name === "said" ? "last-said" : name }));
     this.number = make("strong", { class: "number" });
     this.assistant = make("small");
     const who = make("span", { class: "who" }, this.number, this.assistant);
@@ -46,7 +46,7 @@ class Row {
 
   #showSaid(call) {
     const last = call.last;
-    this.said.className = `said ${last?.speaker ?? "soft"}`;
+    this.said.className = `last-said ${last?.speaker ?? "soft"}`;
     this.said.classList.toggle("soft", !last || last.withheld);
     write(this.said, last ? (last.withheld ? "Not shown: the recording was paused" : last.text) : "Nothing said yet");
   }

@@ -31,11 +31,12 @@ function query() {
 }
 
 function row(call) {
-  const cell = (text, label = null) => make("td", label ? { class: "right", "data-label": label } : {}, text);
+  const cell = (text, label, kind = "right") => make("td", { class: kind, "data-label": label }, text);
   const link = make("a", { href: address(`/console/calls/${call.call_sid}${full ? "?full=1" : ""}`) }, date(call.began_at));
-  const badge = make("span", { class: `badge ${call.outcome ? (isBad(call.outcome) ? "bad" : "") : "live"}` }, call.outcome ? outcome(call.outcome) : "In progress, or lost");
+  const bad = isBad(call.outcome) || (!call.outcome && !call.live);
+  const badge = make("span", { class: `badge ${call.live ? "live" : bad ? "bad" : ""}` }, call.live ? "In progress" : outcome(call.outcome));
   return make(
-    "tr", {}, make("td", {}, link), cell(call.from || "unknown"), cell(call.to || "unknown"), make("td", {}, badge),
+    "tr", {}, make("td", {}, link), cell(call.from || "unknown", "from", ""), cell(call.to || "unknown", "to", ""), make("td", {}, badge),
     cell(call.seconds === null ? "–" : length(call.seconds), "lasted"), cell(String(call.turns), "turns"),
     cell(seconds(call.answer_ms), "answer"), cell(cost(call.cost), "cost"),
   );

@@ -4,6 +4,7 @@ import { seconds } from "./words.js";
 
 const LETTER_SECONDS = 0.065; // of speech, where nothing tells how long somebody spoke
 const DEAD_AIR_SECONDS = 2;
+const SLACK_SECONDS = 0.3; // entries are told of together, a little later than events
 
 const count = (events, ...kinds) => events.filter((event) => kinds.includes(event.kind)).length;
 
@@ -84,7 +85,30 @@ export class Story {
   }
 
   #cutOff(entry) {
-    return entry.heard_ms < entry.total_ms && this.happened.some((event) => event.kind === "interrupted" && event.at >= (entry.told_at ?? 0));
+    return entry.heard_ms < entry.total_ms && this.cuts.has(entry.id);
+  }
+
+  /** By entry: the event that tells how long the caller waited for it. */
+  get answers() {
+    return this.#ofAssistant("answered");
+  }
+
+  /** By entry: the event that tells of its interruption. */
+  get cuts() {
+    return this.#ofAssistant("interrupted");
+  }
+
+  /** Events of that kind by the assistant's entry that they are about: the last one that was told before them. */
+  #ofAssistant(kind) {
+    const turns = this.said.filter((entry) => entry.speaker === "assistant" && entry.told_at !== null);
+    const found = new Map();
+    for (const event of this.happened.filter((each) => each.kind === kind)) {
+      const turn = turns.findLast((entry) => entry.told_at <= event.at + SLACK_SECONDS && (kind !== "interrupted" || entry.heard_ms < entry.total_ms));
+      if (turn) {
+        found.set(turn.id, event);
+      }
+    }
+    return found;
   }
 
   /** Of each tool's call, the event that tells how long it took, if it is over. */

@@ -66,7 +66,7 @@ function show(figures) {
     points: figures.days.map(([day, spent]) => ({ label: day.slice(8), title: `${day}: ${cost(spent)}`, values: [spent] })),
   });
   percentiles(figures);
-  bars(find("outcomes"), figures.outcomes.map(([name, count]) => [name ? outcome(name) : "In progress, or lost", count, isBad(name) ? "bad" : ""]), "No calls.");
+  bars(find("outcomes"), figures.outcomes.map(([name, count]) => [name ? outcome(name) : "Not ended", count, isBad(name) ? "bad" : ""]), "No calls.");
   bars(find("trouble"), figures.trouble.map(([kind, count]) => [TROUBLE[kind][0], count, TROUBLE[kind][1]]), "");
   find("reasons-title").hidden = !figures.reasons.length;
   find("reasons").replaceChildren(...figures.reasons.map(([reason, count]) => make("li", {}, make("span", {}, reason), make("span", { class: "number" }, `${count}×`))));

@@ -1,7 +1,7 @@
 // The timeline of a call: two lanes with what was said and how loud it was, and below them what happened.
 
 const SVG = "http://www.w3.org/2000/svg";
-const HEIGHT = 210;
+const HEIGHT = 204;
 const LANES = { caller: 22, assistant: 92 };
 const LANE_HEIGHT = 64;
 const WORDS_HEIGHT = 16;

@@ -22,7 +22,7 @@ export const cost = (amount) => (amount >= 10 ? amount.toFixed(2) : amount.toFix
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 const OUTCOMES = {
-  "": "Not ended",
+  "": "Lost",
   hung_up: "Caller hung up",
   ended: "Ended by us",
   handed_over: "Handed over",
