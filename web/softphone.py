@@ -7,8 +7,9 @@
     WSS /websocket/<ticket>        the media socket, as Twilio has it
 
 Twilio signs the upgrade of its media socket; a browser cannot. So a browser's has an address of its own, and is let
-in with a session of the console, from a page of this server, and with a ticket: a digest of the stream's token, good as
-long as the token is, which is once and for STREAM_TOKEN_TTL seconds. The token itself comes in `start`, as Twilio's.
+in with a session of the console, from a page of this server, and with a ticket: a digest of the stream's token, good
+as long as the token is, which is once and for STREAM_TOKEN_TTL seconds. The token itself comes in `start`, as from
+Twilio.
 
 A call belongs to the session that placed it. That needs no table: the session can be told by the call's SID.
 """
@@ -145,9 +146,11 @@ class Softphone:
     @security.console
     def ended(self) -> ResponseReturnValue:
         """What comes now that a stream has ended. See `web.voice.Voice.ended`, which tells Twilio."""
-        asked = request.get_json(silent=True) or {}
+        asked = request.get_json(silent=True)
+        if not isinstance(asked, dict):
+            abort(400)
         call_sid, stream = self._own(asked.get("callSid")), asked.get("stream")
-        if not isinstance(stream, int) or stream < 1:
+        if type(stream) is not int or stream < 1:  # True is an int, too
             abort(400)
         try:
             stored = self._journal.load(call_sid)

@@ -32,12 +32,12 @@ export class Resampler {
     this.#length = half - 1;
   }
 
-  /** What comes of these samples, together with what is left of those before. */
-  push(samples) {
+  /** What comes of these samples, together with what is left of those before; no more than `limit`. */
+  push(samples, limit = Infinity) {
     this.#append(samples);
     const output = [];
     let start = 0;
-    while (start + this.#taps <= this.#length) {
+    while (start + this.#taps <= this.#length && output.length < limit) {
       const weights = this.#phases[this.#phase];
       let sum = 0;
       for (let tap = 0; tap < this.#taps; tap++) {

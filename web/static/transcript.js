@@ -3,7 +3,7 @@
 const PARTS = { vad_ms: "turn detection", model_ms: "model", us_ms: "server", twilio_ms: "line" };
 
 /** Not below zero: a part of a latency that is measured as a difference may be, by some ms. */
-const seconds = (ms) => `${(Math.max(ms, 0) / 1000).toFixed(2)} s`;
+const seconds = (ms) => `${(Math.max(ms, 0) / 1000).toFixed(2)}\u00a0s`;
 
 /** An element with that class and these children. */
 function element(tag, name, ...children) {
@@ -89,7 +89,7 @@ function entry(said, fate) {
   const item = element("li", `said ${said.speaker}`);
   item.append(element("p", "who", who, " ", element("time", "number", clock(said.at))));
   if (said.answered) {
-    item.append(latency("after", said.answered, "answer_ms"));
+    item.append(latency("Answered after", said.answered, "answer_ms"));
   }
   item.append(element("p", "words", ...words(said, fate)));
   if (fate === "interrupted" || fate === "cut off") {
@@ -98,7 +98,7 @@ function entry(said, fate) {
     cut.append(element("small", "number", share));
     item.append(cut);
     if (said.interrupted) {
-      item.append(latency("silent", said.interrupted, "silence_ms"));
+      item.append(latency("Silent after", said.interrupted, "silence_ms"));
     }
   }
   return item;

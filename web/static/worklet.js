@@ -30,12 +30,14 @@ class LineProcessor extends AudioWorkletProcessor {
     const heard = input[0] ?? NOTHING;
     this.#microphone.hear(heard);
     const [first, ...others] = output;
-    const samples = this.#resampler.push(this.#playout.play(this.#resampler.needs(first.length)));
-    for (let index = 0; index < first.length; index++) {
+    const { length } = first;
+    // Where one sample makes several, some are left for the next time.
+    const samples = this.#resampler.push(this.#playout.play(this.#resampler.needs(length)), length);
+    for (let index = 0; index < length; index++) {
       first[index] = samples[index];
       this.#played += samples[index] * samples[index];
     }
-    this.#samples += first.length;
+    this.#samples += length;
     others.forEach((channel) => channel.set(first));
     return this.#open;
   }
