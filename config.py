@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     """The account's primary auth token, which signs its requests. Default: none, and then only this machine
     is served."""
 
+    twilio_api_url: str = "https://api.twilio.com"
+    """Where Twilio's REST API is: an https URL, http on this machine only. A region has a host of its own, such as
+    api.dublin.ie1.twilio.com, and credentials of its own. Default: https://api.twilio.com."""
+
     metrics_token: SecretStr | None = Field(None, min_length=16)
     """What `GET /metrics` must bring as a bearer token once TWILIO_AUTH_TOKEN is set: a proxy on this machine makes
     strangers look local. Default: none, and then nobody gets the metrics."""
@@ -311,6 +315,11 @@ class Settings(BaseSettings):
                 "is not an account SID; copy it from the Twilio console: AC and 32 hexadecimal digits"
             )
         return value
+
+    @field_validator("twilio_api_url")
+    @classmethod
+    def _check_api_url(cls, value: str) -> str:
+        return _checked_url(value, "https", "http")
 
     @field_validator("public_url")
     @classmethod

@@ -1,6 +1,8 @@
 """Switchboard's command line, and the place where its parts are put together."""
 
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,9 +49,11 @@ def demo(output: Path, latency: int) -> None:
     minute and uses no account and no network.
     """
     from simulator.demo import DemoError, run_demo
+    from simulator.screen import Screen
 
     try:
-        run_demo(output, latency, click.echo)
+        with Screen(sys.stdout) as screen:
+            run_demo(output, latency, screen.echo, listen=screen.listen, width=screen.width)
     except DemoError as error:
         raise click.ClickException(str(error)) from None
 
@@ -106,10 +110,14 @@ def call(file: Path, url: str, auth_token: str | None, output: Path, latency: in
     """
     from config import Settings
     from simulator.narrated_call import DemoError, run_call
+    from simulator.screen import Screen
 
     try:
         auth_token = auth_token or Settings.read().get("twilio_auth_token")
-        run_call(file, url, auth_token, output, latency, click.echo)
+        with Screen(sys.stdout) as screen:
+            run_call(
+                file, url, auth_token, output, latency, screen.echo, listen=screen.listen, width=screen.width
+            )
     except DemoError as error:
         raise click.ClickException(str(error)) from None
 
@@ -196,6 +204,80 @@ def show(call: str, full: bool) -> None:
                 f"several calls have that; give more of it:\n{call_table(found, full=True)}"
             )
         click.echo(call_story(found[0], history.story(found[0].call_sid), full))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead.")
+@click.option("--offline", is_flag=True, help="Ask nothing but this machine.")
+def doctor(as_json: bool, offline: bool) -> None:
+    """Check everything that calls need, and say what to do about what is missing.
+
+    Settings, machine, assistant, database, clock, model, Twilio's account and numbers, and the way in through
+    PUBLIC_URL with its signatures. Opens a session with the model and says nothing in it. Exit status 1 if a check
+    failed.
+    """
+    from web.doctor import report
+    from web.doctor.examination import examine
+    from web.doctor.verdict import Level
+
+    logging.getLogger().addHandler(logging.NullHandler())  # what the parts log is in the verdicts
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    verdicts = []
+    for verdict in examine(online=not offline):
+        verdicts.append(verdict)
+        if not as_json:
+            click.echo(report.as_text(verdict, width))
+    click.echo(report.as_json(verdicts) if as_json else report.summary(verdicts))
+    if any(verdict.level is Level.FAILED for verdict in verdicts):
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("number")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also take a number away from whatever it points at.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+def setup_number(number: str, yes: bool, force: bool, dry_run: bool) -> None:
+    """Point a phone NUMBER of the Twilio account, such as +4930123456, at this server.
+
+    Shows what changes, and asks first. A number that points elsewhere is only taken after that question, or with
+    --force.
+    """
+    from actors.carrier import Carrier, CarrierError
+    from config import ConfigError, Settings
+    from web import phone_setup
+
+    try:
+        settings = Settings.load(offline_model=lambda: "ws://127.0.0.1:1")
+        token = settings.twilio_auth_token
+        if settings.twilio_account_sid is None or token is None or settings.public_url is None:
+            raise click.ClickException(
+                "TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and PUBLIC_URL are needed for this"
+            )
+        carrier = Carrier(settings.twilio_account_sid, token.get_secret_value(), settings.twilio_api_url)
+        try:
+            found = phone_setup.fetch(carrier, number)
+            if not found:
+                has = ", ".join(each.number for each in phone_setup.fetch(carrier)) or "none"
+                raise click.ClickException(f"the account has no number {number}; it has: {has}")
+            plan = phone_setup.plan(found[0], settings.public_url)
+            click.echo(phone_setup.as_text(found[0], plan))
+            if plan.obstacle:
+                raise SystemExit(1)
+            if dry_run or not plan.changes:
+                return
+            if plan.taken_from and yes and not force:
+                raise click.ClickException(
+                    f"{number} is taken by {plan.taken_from}; use --force to take it away"
+                )
+            if not (yes or force) and not click.confirm("Change it?"):
+                raise click.ClickException("nothing was changed")
+            phone_setup.carry_out(carrier, found[0], plan)
+        finally:
+            carrier.close()
+    except (ConfigError, CarrierError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{number} points at {settings.public_url}")
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from actors.costs import CallLimits, Prices
 from actors.extension import load_listener, load_tool
 from actors.listener import Listener
+from actors.phone_tools import phone_tools
 from actors.shipped import RecordingTable, TranscriptTable, WebhookTable, shipped_listeners
 from actors.table import DIRECTORY, SoundFile, Table
+from actors.telephony import CallerSilenceTable, Telephony
 from actors.tool import AnyTool
 from actors.turn_detection import TurnDetection
 from actors.ways_out import Fallback, FallbackOrSentence, Overflow
@@ -20,6 +22,7 @@ from wire.audio_format import PCMU, AudioFormat
 from wire.dead_air import Limits
 from wire.dialect import Session
 from wire.false_start import Gating
+from wire.instructions import word_for_word
 
 VOICES = Literal["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"]
 """The Realtime API's voices. Others, even of the same maker's other products, give noise (protocol-gotchas 5)."""
@@ -93,6 +96,8 @@ class Assistant(Table):
     """Who is told what happens in a call, each as "module:name" of a `Listener`."""
     prices: Prices | None = None
     """None: what a call costs is not known."""
+    telephony: Telephony = Telephony()
+    caller_silence: CallerSilenceTable = CallerSilenceTable()
     limits: CallLimits = CallLimits()
     recording: RecordingTable | None = None
     """None: calls are not recorded."""
@@ -127,9 +132,13 @@ class Assistant(Table):
             assistant._listeners = tuple(load_listener(name, path.parent) for name in assistant.listeners)
         except ValueError as error:
             raise AssistantError(f"{path}: {error}") from None
-        assistant._tools = {each.name: each for each in tools}
-        if len(assistant._tools) < len(tools):
-            raise AssistantError(f"{path}: tools: two of them have the same name; give one a name of its own")
+        built_in = phone_tools(assistant.telephony)
+        assistant._tools = built_in | {each.name: each for each in tools}
+        if len(assistant._tools) < len(built_in) + len(tools):
+            raise AssistantError(
+                f"{path}: tools: two of them have the same name, or one has that of a tool of [telephony]; "
+                "give it a name of its own"
+            )
         assistant._version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
         return assistant
 
@@ -192,7 +201,7 @@ class Assistant(Table):
         """Instructions for the first response. They replace the session's, so they need nothing of them."""
         if not self.greeting:
             return None
-        return f'Say exactly these words to the caller and then stop: "{self.greeting}"'
+        return word_for_word(self.greeting)
 
     def gating(self) -> Gating:
         """What counts as an interruption."""

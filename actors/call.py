@@ -3,19 +3,26 @@
 import enum
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 from pykka import ActorRef
 
 from actors.clock import Clock
+from actors.departure import Departure
 from actors.listener import Listeners
 from actors.member import CallError, Member, post
 from actors.messages import (
+    AnsweredBy,
+    Asked,
     AssistantAudioReceived,
     Attach,
     CallEnded,
     CheckAlive,
+    ConsultAccepted,
+    ConsultEnded,
+    ConsultPlaced,
     CutOff,
     DeadlinePassed,
     DigitPressed,
@@ -25,6 +32,8 @@ from actors.messages import (
     FloorChanged,
     HangUp,
     HeardSoFar,
+    Inject,
+    KeysPressed,
     Open,
     PauseRecording,
     Playback,
@@ -32,25 +41,33 @@ from actors.messages import (
     RecordingBegan,
     RecordingFailed,
     Respond,
+    Say,
+    SendDigits,
     SessionReady,
     SpeechUnnoticed,
     StartRecording,
     StopRecording,
+    StopTalking,
     StreamStopped,
     ToolFinished,
     ToolOutput,
     TranscriptBegan,
+    Transfer,
     Watch,
 )
 from actors.meter import Outcome
+from actors.operator import Operator
 from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
 from actors.sessions import ModelSession, Sessions
 from actors.setup import CallSetup
+from actors.sound import ringing
 from actors.supervision import Consequence, EndHere, Restart, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolOverdue, ToolRunner
 from actors.twilio import TwilioActor
-from wire import dead_air, realtime
+from wire import caller_silence, dead_air, realtime
+from wire.caller_silence import CallerSilence
+from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, WRAP_UP, adding, word_for_word
 from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
 
@@ -61,7 +78,7 @@ JOURNAL_SECONDS = 0.2
 FLUSH_SECONDS = 0.5
 """How long the end waits for the journal, from which Twilio's next question is answered."""
 GOODBYE_SECONDS = 20.0
-"""How long the assistant may take to say goodbye."""
+"""How long what is being said may take, before the call leaves its stream all the same."""
 
 RECORDING_ORDERS = {
     StartRecording: "recording started",
@@ -69,10 +86,8 @@ RECORDING_ORDERS = {
     StopRecording: "recording stopped",
 }
 
-WRAP_UP = (
-    "The call has to end now, because {}. Tell the caller so in one short and friendly sentence, in the language of "
-    "the conversation, say goodbye, and stop."
-)
+MACHINES = ("machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other")
+"""What Twilio calls a machine that answers. Source: twilio-media-streams.md, 10.4."""
 
 
 class Phase(enum.Enum):
@@ -108,6 +123,7 @@ class CallActor(Member):
         self._outcome = Outcome.FAILED
         self._reason = "the call's actor failed"
         self._then = Then.RESUME
+        self._detail = ""
         self._phase = Phase.CONNECTING
         self._started_at = time.monotonic()
         self._ended = ended
@@ -116,18 +132,29 @@ class CallActor(Member):
         self._supervision = Supervision()
         self._sessions = Sessions(self.actor_ref, setup, clock, self._supervision)
         self._listeners = Listeners(self.actor_ref, setup.record, clock, self._supervision)
-        self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, setup.context, clock)
+        digits: dict[str, str] = {}
+        context = replace(setup.context, call=self.actor_ref, digits=digits)
+        self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, context, clock)
+        self._operator = Operator(self, self.actor_ref, setup.telephony, context, digits, setup.desk, clock)
         self._talk = Talk(setup, self._started_at)
+        self._caller_silence = CallerSilence(setup.caller_patience)
         self._draining = False
-        self._goodbye: str | None = None
+        self._departure: Departure | None = None
         self._farewell: Respond | None = None
+        self._farewell_due = False
+        self._injected: list[str] = []
         self._cost = setup.cost
         self._journal_waits = False
         self._recording_paused: PauseRecording | None = None
 
     def handle(self, message: Any) -> Any:
-        now = time.monotonic()
-        self._listeners.tell(message)
+        if not (isinstance(message, DigitPressed) and self._operator.card_mode):
+            self._listeners.tell(message)
+        answer = self._handle(message, time.monotonic())
+        self._look_at_silence(self._caller_silence.turn(self._caller_s_turn, time.monotonic()))
+        return answer
+
+    def _handle(self, message: Any, now: float) -> Any:
         match message:
             case Open():
                 self._meter.call_started()  # and else idle: the route asks it to answer
@@ -141,6 +168,8 @@ class CallActor(Member):
                 if floor is Floor.CALLER:
                     self._keep(KEPT_SPEECH_SECONDS)
                     self._journal_soon()
+                    if self._departure is not None and self._departure.taken_back:
+                        self.stay("the caller speaks")
                 self._carry_out(self._talk.floor_changed(floor, now))
                 self._go_on()
             case SpeechUnnoticed(seconds_ago=seconds_ago):
@@ -149,6 +178,7 @@ class CallActor(Member):
                 if message.assistant:
                     self._sessions.heard()
                 self._carry_out(self._talk.playback_changed(message, now))
+                self._operator.handle(message)
                 self._keep_what_is_needed()
                 self._go_on()
             case HeardSoFar(heard=heard, to_the_end=to_the_end):
@@ -183,23 +213,40 @@ class CallActor(Member):
             case TurnLatency():
                 self.log.info("%s", message)
                 self._meter.answered(message)
-                self._note("answered", **asdict(message), answer_ms=message.answer_ms)
+                self.note("answered", **asdict(message), answer_ms=message.answer_ms)
             case InterruptionLatency():
                 self.log.info("%s", message)
                 self._meter.silenced(message)
-                self._note("interrupted", **asdict(message), silence_ms=message.silence_ms)
+                self.note("interrupted", **asdict(message), silence_ms=message.silence_ms)
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
-                self._note("key pressed")
+                self.note("key pressed")
+                self._look_at_silence(self._caller_silence.alive(now))
+                self._operator.handle(message)
+            case Asked(reply=reply) if not self._talking:
+                reply.set_exception(CallError("the call is over"))
+            case Asked() | Transfer() | SendDigits() | ConsultPlaced() | ConsultAccepted() | ConsultEnded():
+                self._operator.handle(message)
+                self._go_on()
+            case Say(text=text):
+                self.note("told to say something")
+                self._have_said(Respond(word_for_word(text), must=True))
+            case Inject(text=text, respond=respond):
+                self._injected.append(text)
+                self._sessions.tell(message)
+                if respond:
+                    self._carry_out(self._talk.reply_due(now))
+            case AnsweredBy(verdict=verdict):
+                self._answered_by(verdict)
             case RecordingBegan(path=path, began_at=began_at):
                 began = time.time() - time.monotonic() + began_at
-                self._note("recording", path=path, began_at=round(began, 3))
+                self.note("recording", path=path, began_at=round(began, 3))
             case TranscriptBegan(path=path):
-                self._note("transcript", path=path)
+                self.note("transcript", path=path)
             case RecordingFailed(path=path, reason=reason):
-                self._note("recording failed", path=path, reason=reason)
+                self.note("recording failed", path=path, reason=reason)
             case StartRecording() | PauseRecording() | StopRecording():
-                self._note(RECORDING_ORDERS[type(message)])  # the listeners have been told
+                self.note(RECORDING_ORDERS[type(message)])  # the listeners have been told
                 if not isinstance(message, StopRecording):
                     self._recording_paused = message if isinstance(message, PauseRecording) else None
             case Watch():
@@ -211,8 +258,11 @@ class CallActor(Member):
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 # Without Twilio's word for it the caller may still be there, and the call goes on elsewhere.
                 self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
-            case HangUp(reason=reason):
-                self._hang_up(reason, Outcome.ENDED, Then.HANG_UP)
+            case HangUp(reason=reason, goodbye=goodbye):
+                if goodbye:
+                    self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE)
+                else:
+                    self._hang_up(reason, Outcome.ENDED, Then.HANG_UP)
             case Drain(now=at_once):
                 self._draining = True
                 if at_once:
@@ -269,13 +319,13 @@ class CallActor(Member):
         if self._phase is Phase.CONNECTING:
             self._phase = Phase.TALKING
             self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
-        self._note("session ready", endpoint=session.endpoint.name)
+        self.note("session ready", endpoint=session.endpoint.name)
         begin, commands = self._talk.begin(time.monotonic())
         session.begun = True
         if self._reader is not None:
             # Not sooner: what it has to hear again is what is not in the history that it is given now.
             self._reader.attach(session.ref, self._talk.unanswered_since)
-        post(session.ref, begin)
+        post(session.ref, replace(begin, injected=tuple(self._injected)))
         post(self._phone, Attach(session.ref))
         if self._farewell is not None:
             post(session.ref, self._farewell)  # the session that was told to say it is gone
@@ -286,7 +336,7 @@ class CallActor(Member):
         consequence = self._sessions.lost(session, error, exited)
         if not self._talking or not was_wanted:
             return
-        self._note("session lost", endpoint=session.endpoint.name, reason=str(error))
+        self.note("session lost", endpoint=session.endpoint.name, reason=str(error))
         if consequence is None:
             return
         if self._reader is not None:
@@ -337,8 +387,8 @@ class CallActor(Member):
         if self._phase is not Phase.TALKING or self._talk.busy:
             return
         spare = self._sessions.spare
-        if self._goodbye is not None:
-            self._hang_up(self._goodbye, Outcome.ENDED, Then.HANG_UP)
+        if self._departure is not None:
+            self._leave(self._departure)
         elif self._draining:
             self._hand_over()
         elif spare is not None and spare.ready:
@@ -351,14 +401,16 @@ class CallActor(Member):
             match command:
                 case dead_air.Filler():
                     self._sessions.tell(CheckAlive())
-                    if not self._tools.silent:
-                        self._note("filler")
+                    if self._operator.ringing:
+                        post(self._phone, PlaySound("ringing", ringing()))
+                    elif not self._tools.silent:
+                        self.note("filler")
                         post(self._phone, PlaySound("filler", self._setup.sounds.filler))
                 case dead_air.Recover():
                     self._talk.session_silent()
                     self._give_session_up(self._sessions.current, "nothing is heard of it")
                 case dead_air.Apologise():
-                    self._note("apology")
+                    self.note("apology")
                     post(self._phone, PlaySound("apology", self._setup.sounds.apology))
                 case dead_air.GiveUp():
                     self._hang_up("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
@@ -366,12 +418,16 @@ class CallActor(Member):
                     self._remind(DeadlinePassed.SILENCE, seconds)
 
     def _tool_finished(self, finished: ToolFinished) -> None:
-        commands = self._talk.tool_answered(finished.call_id, finished.output, time.monotonic())
+        # Who is about to leave has nothing more to say about it.
+        respond = self._departure is None
+        commands = self._talk.tool_answered(finished.call_id, finished.output, respond, time.monotonic())
         self._journal_soon()
-        self._note("tool", name=finished.name, seconds=finished.seconds, failed=finished.failed)
+        self.note("tool", name=finished.name, seconds=finished.seconds, failed=finished.failed)
         last = not self._talk.conversation.tools_running
-        self._sessions.tell(ToolOutput(finished.call_id, finished.output, last))
+        self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
         self._carry_out(commands)
+        self._say_farewell()
+        self._go_on()
 
     def _spent(self, usage: realtime.Usage) -> None:
         prices, budget = self._setup.prices, self._setup.limits.budget
@@ -387,12 +443,14 @@ class CallActor(Member):
         match event:
             case realtime.CallerTranscript(text=text) if text:
                 self.log.debug("caller: %s", text)
+                self._look_at_silence(self._caller_silence.alive(time.monotonic()))
             case realtime.AssistantTranscript(text=text):
                 self.log.debug("assistant: %s", text)
         self._talk.learn(event, time.monotonic())
         self._journal_soon()
 
-    def _note(self, kind: str, **data: Any) -> None:
+    def note(self, kind: str, **data: Any) -> None:
+        """Have it written down that something happened."""
         self._setup.journal.event(self.call_sid, kind, **data)
 
     def _journal_soon(self) -> None:
@@ -415,29 +473,118 @@ class CallActor(Member):
         return self._phase in (Phase.CONNECTING, Phase.TALKING)
 
     def _wrap_up(self, why: str) -> None:
-        if self._goodbye is None and self._talking:
-            self.log.info("saying goodbye, because %s", why)
-            self._goodbye = f"ended with a goodbye, because {why}"
-            instructions = f"{self._setup.session.instructions}\n\n{WRAP_UP.format(why)}"
-            self._farewell = Respond(instructions, must=True)
-            self._sessions.tell(self._farewell)
-            self._carry_out(self._talk.reply_due(time.monotonic()))
-            self._remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS)
+        self._say_goodbye(
+            Departure(f"ended with a goodbye, because {why}", Outcome.ENDED), WRAP_UP.format(why), anew=True
+        )
+
+    def _say_goodbye(self, departure: Departure, instructions: str, anew: bool = False) -> None:
+        """Leave with a goodbye. `anew`: also where the assistant has just said something that may have been one."""
+        leaving = self._departure is not None and not self._departure.taken_back
+        if leaving or not self._talking:
+            return
+        self.depart(departure)
+        if anew or not self._talk.assistant_had_last_word:
+            own = self._setup.session.instructions
+            self._farewell = Respond(adding(own, instructions), must=True)
+            self._farewell_due = True
+        self._say_farewell()
+        self._go_on()
+
+    def _say_farewell(self) -> None:
+        # Not while the model waits for the output of a function: it would speak without knowing it.
+        if self._farewell is not None and self._farewell_due and not self._talk.conversation.tools_running:
+            self._farewell_due = False
+            self._have_said(self._farewell)
+
+    def _have_said(self, respond: Respond) -> None:
+        self._sessions.tell(respond)
+        self._carry_out(self._talk.reply_due(time.monotonic()))
+
+    def depart(self, departure: Departure) -> None:
+        """Leave this stream, when what is being said has been heard."""
+        if self._talking:
+            self.log.info("leaving: %s", departure.reason)
+            self._departure = departure
+            self._remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure.reason)
+
+    def stay(self, why: str) -> None:
+        """Do not leave after all."""
+        if self._departure is not None and self._talking:
+            self.log.info("not leaving: %s", why)
+            self.note("does not leave", reason=why)
+            self._departure = self._farewell = None
+
+    def _leave(self, departure: Departure) -> None:
+        self._hang_up(departure.reason, departure.outcome, departure.then, departure.detail)
+
+    def keys_entered(self, digits: str) -> None:
+        """The caller has entered something that nobody asked for."""
+        pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
+        self._learn(realtime.CallerTranscript(pressed.item_id, pressed.text))
+        self._sessions.tell(pressed)
+        self._carry_out(self._talk.reply_due(time.monotonic()))
+
+    def stop_talking(self) -> None:
+        """The assistant falls silent, where it can be heard."""
+        if self._talk.assistant_audible:
+            self._sessions.tell(StopTalking())
+
+    def mute_caller(self, muted: bool) -> None:
+        """Whether nobody hears the caller, neither the model nor a listener."""
+        if self._reader is not None:
+            self._reader.mute(muted)
+
+    def _answered_by(self, verdict: str) -> None:
+        self.note("answered by", verdict=verdict)
+        if verdict == "fax":
+            self._hang_up("a fax machine answered", Outcome.FAX, Then.HANG_UP)
+        elif verdict in MACHINES and self._setup.voicemail is None:
+            self._hang_up("a machine answered", Outcome.VOICEMAIL, Then.HANG_UP)
+        elif verdict in MACHINES and self._setup.voicemail is not None and self._talking:
+            self._sessions.tell(StopTalking(deaf=True))  # nothing that the machine says is an interruption
+            self._farewell = Respond(word_for_word(self._setup.voicemail), must=True)
+            self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
+            self._have_said(self._farewell)
+
+    @property
+    def _caller_s_turn(self) -> bool:
+        return (
+            self._phase is Phase.TALKING
+            and self._departure is None
+            and not self._draining
+            and self._sessions.talking is not None
+            and not self._talk.busy
+        )
+
+    def _look_at_silence(self, commands: list[caller_silence.Command]) -> None:
+        for command in commands:
+            match command:
+                case caller_silence.Reprompt():
+                    self.note("reprompt")
+                    own = self._setup.session.instructions
+                    self._have_said(Respond(adding(own, REPROMPT)))
+                case caller_silence.Goodbye():
+                    departure = Departure("the caller says nothing", Outcome.CALLER_SILENT, taken_back=True)
+                    self._say_goodbye(departure, NOBODY_THERE, anew=True)
+                case caller_silence.Remind(seconds=seconds):
+                    self._remind(DeadlinePassed.CALLER_SILENCE, seconds)
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
         self._hang_up("handed over, this process ends", outcome, Then.RESUME)
 
-    def _hang_up(self, reason: str, outcome: Outcome, then: Then) -> None:
+    def _hang_up(self, reason: str, outcome: Outcome, then: Then, detail: str = "") -> None:
         if not self._talking:
             return
         self._outcome = outcome
         self._reason = reason
         self._then = then
+        self._detail = detail
         self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, reason)
         self._phase = Phase.CLOSING_MODEL
-        self._note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
+        self.note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
         self._tools.close()
+        self._operator.departed(then)
         self._sessions.end_all()
         self._close_phone_when_models_are()
 
@@ -446,7 +593,7 @@ class CallActor(Member):
             return
         self._phase = Phase.CLOSING_PHONE
         self._talk.write()
-        self._setup.journal.ended(self.call_sid, self._outcome.value, self._then)
+        self._setup.journal.ended(self.call_sid, self._outcome.value, self._then, self._detail)
         # When the phone's socket is closed, Twilio asks what comes next, and perhaps another process.
         asked_by_twilio = self._outcome is Outcome.HUNG_UP and self._then is Then.HANG_UP
         if not asked_by_twilio and not self._setup.journal.flush(FLUSH_SECONDS):
@@ -467,7 +614,7 @@ class CallActor(Member):
             self._session_lost(session, error or CallError("the session ended"))
             self._close_phone_when_models_are()
         elif self._listeners.exited(member, error):
-            self._note("listener failed", reason=str(error))
+            self.note("listener failed", reason=str(error))
         elif member == self._phone:
             self._phone = None
             self._follow(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
@@ -493,8 +640,12 @@ class CallActor(Member):
                     self._swap()
             case DeadlinePassed.LIMIT:
                 self._wrap_up("it has lasted as long as a call may")
-            case DeadlinePassed.GOODBYE:
-                self._hang_up(f"{self._goodbye}; it was not heard", Outcome.ENDED, Then.HANG_UP)
+            case DeadlinePassed.GOODBYE if self._departure is not None and about == self._departure.reason:
+                self._leave(replace(self._departure, reason=f"{about}; it was not heard"))
+            case DeadlinePassed.CALLER_SILENCE:
+                self._look_at_silence(self._caller_silence.due(time.monotonic()))
+            case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE | DeadlinePassed.CONSULT:
+                self._operator.due(what, about)
             case DeadlinePassed.MODEL_CLOSED if session is not None:
                 session.socket.abort()
                 self._sessions.forget(session)
@@ -503,13 +654,14 @@ class CallActor(Member):
                 self._setup.media_socket.abort()
                 self._finish()
 
-    def _remind(self, what: str, seconds: float) -> None:
-        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what))
+    def _remind(self, what: str, seconds: float, about: object = None) -> None:
+        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what, about))
 
     def close(self) -> None:
         if self._phase is not Phase.ENDED:
             # This actor itself failed: nothing below it may live on, and Twilio asks what comes next.
             self._tools.close()
+            self._operator.departed(self._then)
             self._sessions.abort()
             if self._phone is not None:
                 self._phone.stop(block=False)
@@ -518,7 +670,7 @@ class CallActor(Member):
             CallEnded(
                 self._outcome.value,
                 self._reason,
-                self._then is Then.RESUME,
+                self._then in (Then.RESUME, Then.SEND_DIGITS),
                 time.monotonic() - self._started_at + self._setup.lasted_seconds,
                 None if self._setup.prices is None else self._cost,
             )

@@ -6,6 +6,7 @@ and may be dropped when a peer stalls; all others are control: they overtake aud
 
 import enum
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -280,7 +281,9 @@ class ToolOutput:
     call_id: str
     output: str
     last: bool
-    """no other call waits for its output: a response is owed"""
+    """no other call waits for its output"""
+    respond: bool = True
+    """with the last one a response is owed"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +304,8 @@ class Begin:
     """what has been said before"""
     owed: tuple[str | None, ...] = ()
     """a response for each: its instructions, or None for the session's; a greeting, or what was left unsaid"""
+    injected: tuple[str, ...] = ()
+    """what else the session has to know"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,20 +420,62 @@ class AnsweredBy:
 
 
 @dataclass(frozen=True, slots=True)
-class ConsultAccepted:
-    """Web → CallActor: the person who is to take the call has been told of it, has agreed, and waits in a room."""
+class CollectDigits:
+    """A tool → CallActor: have the caller enter a number by keys."""
 
-    leg_sid: str
+    what: str
+    """a name among the assistant's numbers"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A tool → CallActor: an order for whose outcome the tool waits."""
+
+    order: Transfer | SendDigits | CollectDigits
+    reply: Future[str] = field(compare=False)
+    """gets what the model is told, or the exception with it"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultPlaced:
+    """The thread that called → CallActor: the person who is to take the call is being called."""
+
     room: str
+    """which consultation it is; it is where the two are to meet"""
+    leg_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultAccepted:
+    """Web → CallActor: that person has been told of the caller, takes the call, and waits in the room."""
+
+    room: str
+    leg_sid: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConsultEnded:
-    """Web → CallActor: the call to that person is over."""
+    """Web, or the thread that called → CallActor: the call to that person is over, or was not to be had."""
 
-    leg_sid: str
+    room: str
     status: str
-    """busy, failed, no-answer, canceled or completed"""
+    """busy, failed, no-answer, canceled or completed; or why it could not be placed"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysPressed:
+    """CallActor → OpenAIActor: the caller has entered something by keys, which is answered as if it were said."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopTalking:
+    """CallActor → OpenAIActor: the assistant is not to be heard any more, as when the caller interrupts."""
+
+    deaf: bool = False
+    """and from here on hears nothing, and says only what it is told to"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +491,10 @@ class DeadlinePassed:
     SILENCE: ClassVar[str] = "silence"
     JOURNAL: ClassVar[str] = "journal"
     LIMIT: ClassVar[str] = "limit"
+    CALLER_SILENCE: ClassVar[str] = "caller silence"
+    DIGITS: ClassVar[str] = "digits"
+    UNMUTE: ClassVar[str] = "unmute"
+    CONSULT: ClassVar[str] = "consult"
     GOODBYE: ClassVar[str] = "goodbye"
     TURN: ClassVar[str] = "turn"
     GATE: ClassVar[str] = "gate"

@@ -18,13 +18,16 @@ from actors.messages import (
     DeadlinePassed,
     Floor,
     FloorChanged,
+    Inject,
     Interrupt,
+    KeysPressed,
     Playback,
     Remember,
     Respond,
     SessionReady,
     SocketLost,
     SpeechUnnoticed,
+    StopTalking,
     ToolOutput,
 )
 from actors.meter import Meter, NoMeter
@@ -98,6 +101,7 @@ class OpenAIActor(Member):
         self._edge: SpeechEdge | None = None
         self._audible = False
         self._ready = False
+        self._deaf = False
         self._expires_at: float | None = None
         self._unwritable = False
         self._active_responses: set[str] = set()
@@ -133,6 +137,8 @@ class OpenAIActor(Member):
                 self._take_turns(self._turns.response_created(response_id, self._now()))
                 self._tell_gate_of_playing()
                 self._silence_what_crossed_speech(response_id)
+                if self._deaf and not self._turns.asked_for:
+                    self._stop_talking()  # it answers what was heard before
             case realtime.ResponseDone():
                 self._response_done(message)
             case realtime.CallerTranscript(item_id=item_id, text=text):
@@ -142,16 +148,27 @@ class OpenAIActor(Member):
                 self._responses_with_calls.add(response_id)
                 self._open_calls.add(call_id)
                 post(self.parent, message)
-            case ToolOutput(call_id=call_id, output=output, last=last):
+            case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
                 self._send(client_events.create_function_output(call_id, output))
                 self._open_calls.discard(call_id)
-                self._outputs_answered = not last
+                self._outputs_answered = not (last and respond)
                 self._answer_outputs()
                 self._tell_floor()
             case Respond(instructions=instructions, must=must):
                 self._take_turns(self._turns.owe(instructions, self._now(), must))
-            case Begin(history=history, owed=owed):
-                self._begin(history, owed)
+            case Begin():
+                self._begin(message)
+            case Inject(text=text, respond=respond):
+                self._send(client_events.create_message(None, "system", text))
+                if respond:
+                    self._take_turns(self._turns.owe(None, self._now()))
+            case KeysPressed(item_id=item_id, text=text):
+                self._send(client_events.create_message(item_id, "user", text))
+                self._take_turns(self._turns.owe(None, self._now()))
+            case StopTalking(deaf=deaf):
+                self._stop_talking()
+                if deaf:
+                    self._go_deaf()
             case Remember(entries=entries):
                 self._send_history(entries)
             case CheckAlive():
@@ -205,9 +222,11 @@ class OpenAIActor(Member):
         self._look_after(self._liveness.due(self._reader.heard_at, self._now()))
         post(self.parent, SessionReady(self.actor_ref, self._expires_at))
 
-    def _begin(self, history: tuple[Entry, ...], owed: tuple[str | None, ...]) -> None:
-        self._send_history(history)
-        for instructions in owed:
+    def _begin(self, begin: Begin) -> None:
+        self._send_history(begin.history)
+        for text in begin.injected:
+            self._send(client_events.create_message(None, "system", text))
+        for instructions in begin.owed:
             self._take_turns(self._turns.owe(instructions, self._now()))
         self.mailbox.release_audio()
 
@@ -278,12 +297,25 @@ class OpenAIActor(Member):
     def _interrupt(self) -> None:
         if self._gate.gating.by_server and not self._session.interruptible:
             return
-        # A response that the server has not finished may still send audio; one that it has may be on its way.
-        dead = frozenset(self._responses_since_interruption | self._active_responses)
-        post(self._phone, Interrupt(dead, self._edge))
-        self._responses_since_interruption.clear()
+        self._silence(self._edge)
         if self._active_responses and not self._gate.gating.by_server:
             self._send(client_events.cancel_response())
+
+    def _stop_talking(self) -> None:
+        self._silence(None)
+        if self._active_responses:
+            self._send(client_events.cancel_response())
+
+    def _go_deaf(self) -> None:
+        self._deaf = True
+        self._send(self._dialect.turn_detection_update(None))
+        self._take_turns(self._turns.go_deaf(self._now()))
+
+    def _silence(self, caller: SpeechEdge | None) -> None:
+        # A response that the server has not finished may still send audio; one that it has may be on its way.
+        dead = frozenset(self._responses_since_interruption | self._active_responses)
+        post(self._phone, Interrupt(dead, caller))
+        self._responses_since_interruption.clear()
 
     def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
         by_item: dict[str, list[Heard]] = {}

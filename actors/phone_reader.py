@@ -2,7 +2,9 @@
 
 import threading
 import time
+from base64 import b64encode
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from pykka import ActorRef
@@ -11,6 +13,7 @@ from actors.member import Audience, NoAudience, post
 from actors.messages import CallerAudio, DigitPressed, MarkEchoed, StreamStopped
 from wire import twilio
 from wire.continuity import Continuity
+from wire.g711 import BYTES_PER_MS, ULAW_SILENCE
 from wire.protocol import ProtocolError
 
 KEPT_SECONDS = 5.0
@@ -24,7 +27,7 @@ class PhoneReader:
 
     Caller audio that got lost on the way is made up for with silence, because the model's voice activity detection
     counts time in audio. The latest is kept: a session that takes the place of a lost one hears what that one did
-    not answer. `receive` runs in the WSGI thread that holds the socket, `attach` and `keep` in the CallActor's.
+    not answer. `receive` runs in the WSGI thread that holds the socket, and the rest in the CallActor's.
     """
 
     def __init__(
@@ -44,6 +47,12 @@ class PhoneReader:
         self._kept: deque[CallerAudio] = deque()
         self._kept_ms = 0.0
         self._limit_ms = KEPT_SECONDS * 1000
+        self._muted = False
+
+    def mute(self, muted: bool) -> None:
+        """Whether silence takes the place of what the caller says, for everybody: card mode."""
+        with self._lock:
+            self._muted = muted
 
     def receive(self, text: str | bytes) -> None:
         """Take one frame. Raises ProtocolError if it is not a message of this stream."""
@@ -88,6 +97,9 @@ class PhoneReader:
 
     def _pass_on(self, audio: CallerAudio) -> None:
         with self._lock:
+            if self._muted:
+                silence = ULAW_SILENCE * round(audio.duration_ms * BYTES_PER_MS)
+                audio = replace(audio, payload=b64encode(silence).decode())
             self._kept.append(audio)
             self._kept_ms += audio.duration_ms
             self._forget()

@@ -8,9 +8,12 @@ from actors.costs import CallLimits, Prices
 from actors.endpoints import Endpoints
 from actors.listener import Listener
 from actors.meter import Meter, NoMeter
+from actors.operator import Desk
 from actors.sound import Sounds
+from actors.telephony import Telephony
 from actors.tool import AnyTool
 from actors.twilio import MediaSocket
+from wire.caller_silence import Patience
 from wire.dead_air import Limits
 from wire.dialect import Session
 from wire.false_start import Gating
@@ -42,6 +45,12 @@ class CallSetup:
     listeners: tuple[type[Listener], ...] = ()
     watcher: type[Listener] | None = None
     """comes when somebody wants to watch the call"""
+    telephony: Telephony = field(default_factory=Telephony)
+    desk: Desk | None = None
+    """calls others for a warm transfer; None: nobody can be called"""
+    caller_patience: Patience = field(default_factory=Patience)
+    voicemail: str | None = None
+    """what a machine is told that answers a call which we placed; None: we hang up without a word"""
     limits: CallLimits = field(default_factory=CallLimits)
     lasted_seconds: float = 0.0
     """how long the call has lasted on earlier streams"""

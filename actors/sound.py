@@ -2,11 +2,13 @@
 
 import functools
 import io
+import math
 import wave
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
-from wire.g711 import SAMPLE_RATE, encode_ulaw
+from wire.g711 import SAMPLE_RATE, ULAW_SILENCE, encode_ulaw
 
 SHIPPED = Path(__file__).parent / "sounds"
 """Words in English, tones for every other language. Mu-law at 8000 Hz, without a header."""
@@ -33,6 +35,13 @@ class Sounds:
             read_sound(filler or _shipped("filler", language)),
             read_sound(apology or _shipped("apology", language)),
         )
+
+
+@functools.cache
+def ringing() -> bytes:
+    """What is heard while somebody is called: a second of 425 Hz, which rings in most countries, and a pause."""
+    tone = [round(3000 * math.sin(2 * math.pi * 425 * sample / SAMPLE_RATE)) for sample in range(SAMPLE_RATE)]
+    return encode_ulaw(array("h", tone).tobytes()) + ULAW_SILENCE * (2 * SAMPLE_RATE)
 
 
 def read_sound(path: Path) -> bytes:

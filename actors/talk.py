@@ -71,6 +71,12 @@ class Talk:
         return self._playback
 
     @property
+    def assistant_had_last_word(self) -> bool:
+        """Whether the assistant has said something since the caller has, heard or not."""
+        words = [entry.speaker for entry in self.conversation.entries if entry.speaker != "tool"]
+        return bool(words) and words[-1] == "assistant"
+
+    @property
     def longest_silence_ms(self) -> int:
         """The longest in which it was the assistant's turn and nothing was heard."""
         return self._dead_air.longest_ms
@@ -180,12 +186,15 @@ class Talk:
         """The model called a function."""
         return self._dead_air.tool_running(True, now)
 
-    def tool_answered(self, call_id: str, output: str, now: float) -> list[Command]:
-        """A function's output goes to the model."""
+    def tool_answered(self, call_id: str, output: str, respond: bool, now: float) -> list[Command]:
+        """A function's output goes to the model, which is to say something about it or not."""
         self.conversation.tool_answered(call_id, output)
         if self.conversation.tools_running:
             return []
-        return [*self.reply_due(now), *self._dead_air.tool_running(False, now)]
+        if respond:
+            return [*self.reply_due(now), *self._dead_air.tool_running(False, now)]
+        self._audible_since_due = True  # there is nothing to wait for but what is on its way
+        return [*self._settle(now), *self._dead_air.tool_running(False, now)]
 
     def session_lost(self, again: bool, now: float) -> list[Command]:
         """The session is gone, and a new one is made. `again`: not for the first time in a row."""

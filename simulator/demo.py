@@ -12,7 +12,7 @@ from pathlib import Path
 from simulator.call_result import CallResult
 from simulator.dialogue import Dialogue
 from simulator.narrated_call import DemoError, ask, check_options, hold, say, summarise
-from simulator.narrator import Echo, Narrator
+from simulator.narrator import LINE_WIDTH, Echo, Listen, Narrator
 from simulator.phone import Phone
 from simulator.rules import Rules
 from simulator.server_process import ServerError, ServerProcess, server_settings
@@ -25,10 +25,17 @@ CALLER_SPEECH = Path(__file__).parent / "audio" / "caller"
 INTERRUPT_AFTER_SECONDS = 3.0
 
 
-def run_demo(output: Path, latency_ms: float, echo: Echo) -> CallResult:
+def run_demo(
+    output: Path,
+    latency_ms: float,
+    echo: Echo,
+    *,
+    listen: Listen | None = None,
+    width: int = LINE_WIDTH,
+) -> CallResult:
     """A call to a server started for it, with an offline model: question, interruption, goodbye.
 
-    Leaves a stereo WAV at `output`. Raises DemoError.
+    Leaves a stereo WAV at `output`. `listen` and `width` are as with `run_call`. Raises DemoError.
     """
     check_options(output, latency_ms)
     try:
@@ -38,7 +45,7 @@ def run_demo(output: Path, latency_ms: float, echo: Echo) -> CallResult:
         raise DemoError(f"{package} is missing; install it with: pip install -e '.[offline]'") from None
     began = time.monotonic()
     rules = Rules.load()
-    narrator = Narrator(echo)
+    narrator = Narrator(echo, width)
     auth_token = secrets.token_hex(16)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_leaving_on_sigterm())
@@ -62,6 +69,7 @@ def run_demo(output: Path, latency_ms: float, echo: Echo) -> CallResult:
                 recording=output,
                 speak=lambda text: b"".join(voice.speak(text)),
                 on_event=narrator.phone_event,
+                listen=listen,
             )
         )
         narrator.dial()

@@ -44,7 +44,7 @@ class Handset:
         recording: Path | None = None,
         speak: Callable[[str], bytes] | None = None,
         on_event: Callable[[PhoneEvent], None] | None = None,
-        listen: Callable[[int, bytes], None] | None = None,
+        listen: Callable[[int, bytes, bytes], None] | None = None,
         fallback_url: str | None = None,
         receive_buffer: int | None = None,
         network: "PhoneNetwork | None" = None,
@@ -250,13 +250,13 @@ class Handset:
         """The call is over: write that down and report it."""
         raise NotImplementedError
 
-    def _hear(self, at: int, heard: bytes) -> None:
+    def _hear(self, at: int, said: bytes, heard: bytes) -> None:
         if self._detector is not None:
             for digit in self._detector.feed(heard):
                 self.digits_heard += digit
                 self._emit(DigitHeard((at + len(heard)) / SAMPLE_RATE, digit))
         if self._listen is not None:
-            self._listen(at, heard)
+            self._listen(at, said, heard)
 
     def _await(self, happened: Callable[[], bool], timeout: float, problem: str) -> None:
         with self._changed:

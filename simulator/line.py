@@ -89,11 +89,11 @@ class Line:
         origin: float,
         emit: Callable[[PhoneEvent], None],
         recording: StereoRecording | None,
-        listen: Callable[[int, bytes], None] | None = None,
+        listen: Callable[[int, bytes, bytes], None] | None = None,
     ) -> None:
         """`origin` is the monotonic time of sample 0. `recording` is written to, and closed at the end.
 
-        `listen` is told what the caller hears: a sample time, and mu-law from there on.
+        `listen` is told a sample time, and in mu-law what the caller says and hears from there on.
         """
         self.origin = origin
         self.position = 0
@@ -136,7 +136,7 @@ class Line:
         if self._recording is not None:
             self._recording.write(frame[:size], heard)
         if self._tell is not None:
-            self._tell(self.position, heard)
+            self._tell(self.position, frame[:size], heard)
         self._listen(heard)
         self.position += size
         if self._speaking is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator.call_result import CallResult
 from simulator.line import CallOverError
-from simulator.narrator import Echo, Narrator
+from simulator.narrator import LINE_WIDTH, Echo, Listen, Narrator
 from simulator.phone import Phone
 from simulator.wav import load_wav
 from simulator.webhook import WebhookError
@@ -30,20 +30,29 @@ def run_call(
     latency_ms: float,
     echo: Echo,
     patience: float = PATIENCE_SECONDS,
+    *,
+    listen: Listen | None = None,
+    width: int = LINE_WIDTH,
 ) -> CallResult:
     """One call to any server: greeting, the speech in `file`, the answer. Raises DemoError.
 
     The speech and the answer may be of any length; `patience`, in seconds, is for silence where there should be
-    sound. Leaves a stereo WAV at `output`.
+    sound. Leaves a stereo WAV at `output`. `listen` is told what is on the line, as by `Phone`; what is told about
+    the call has lines of `width` characters.
     """
     check_options(output, latency_ms)
     try:
         speech = load_wav(file)
     except (OSError, ValueError) as error:
         raise DemoError(str(error)) from None
-    narrator = Narrator(echo)
+    narrator = Narrator(echo, width)
     with Phone(
-        url, auth_token=auth_token, latency_ms=latency_ms, recording=output, on_event=narrator.phone_event
+        url,
+        auth_token=auth_token,
+        latency_ms=latency_ms,
+        recording=output,
+        on_event=narrator.phone_event,
+        listen=listen,
     ) as phone:
         narrator.dial()
         result = hold(phone, lambda phone: ask(phone, speech, patience), patience)

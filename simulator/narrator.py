@@ -21,16 +21,22 @@ from simulator.phone_events import (
 
 LINE_WIDTH = 100
 """Characters."""
+LEAST_WIDTH = 40
 
 Echo = Callable[[str], object]
 """Prints a line."""
+
+Listen = Callable[[int, bytes, bytes], None]
+"""Told a sample time, and what is said and heard from there on, as mu-law."""
 
 
 class Narrator:
     """Prints a call as it happens. Any thread."""
 
-    def __init__(self, echo: Echo) -> None:
+    def __init__(self, echo: Echo, width: int = LINE_WIDTH) -> None:
+        """No line is longer than `width` characters, or LEAST_WIDTH."""
         self._echo = echo
+        self._width = max(width, LEAST_WIDTH)
         self._lock = threading.Lock()
         self._dialled_at = time.monotonic()
         self._speech_started: float | None = None
@@ -102,7 +108,7 @@ class Narrator:
         head = f"{at:6.2f} s  {who:<9} "
         with self._lock:
             self._echo(
-                textwrap.fill(text, LINE_WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+                textwrap.fill(text, self._width, initial_indent=head, subsequent_indent=" " * len(head))
             )
 
 

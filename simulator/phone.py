@@ -48,7 +48,7 @@ class Phone(Handset):
         recording: Path | None = None,
         speak: Callable[[str], bytes] | None = None,
         on_event: Callable[[PhoneEvent], None] | None = None,
-        listen: Callable[[int, bytes], None] | None = None,
+        listen: Callable[[int, bytes, bytes], None] | None = None,
         method: Method = "POST",
         fields: Mapping[str, str] | None = None,
         public_url: str | None = None,
@@ -60,13 +60,14 @@ class Phone(Handset):
 
         Without an `auth_token` nothing is signed. `latency_ms` delays every stream message, each way, but no
         HTTP request. `recording` is the path of a stereo WAV to write. `speak` renders the text of a Say to
-        mu-law, and `listen` is told what the caller hears, every 20 ms: the sample time, and mu-law from there
-        on. They and `on_event` are called in the call's threads, one at a time. `fields` are added to the form of
-        each request for TwiML. `public_url` is the origin by which the server knows itself, if another than the
-        origin of `webhook_url`: it is signed, and URLs in TwiML that begin with it are opened at the latter.
-        `fallback_url` is asked, with ErrorCode and ErrorUrl, where a URL for TwiML fails. `receive_buffer` is the
-        media socket's, in bytes: a small one makes `stop_reading` and `vanish` felt sooner. A `network` brings its
-        own token and account in place of those not given here.
+        mu-law, and `listen` is told every 20 ms what is on the line: the sample time, and in mu-law what the caller
+        says and hears from there on. They and `on_event` are called in the call's threads, one at a time.
+        `fields` are added to the form of each request for TwiML. `public_url` is the origin by which the
+        server knows itself, if another than the origin of `webhook_url`: it is signed, and URLs in TwiML that
+        begin with it are opened at the latter. `fallback_url` is asked, with ErrorCode and ErrorUrl, where a
+        URL for TwiML fails. `receive_buffer` is the media socket's, in bytes: a small one makes
+        `stop_reading` and `vanish` felt sooner. A `network` brings its own token and account in place of
+        those not given here.
         """
         if network is not None:
             auth_token = network.auth_token if auth_token is None else auth_token

@@ -1,7 +1,7 @@
 """A stand-in for Twilio's REST API 2010-04-01, on 127.0.0.1, before a simulated phone network.
 
-The real SDK works against it through `simulator.sdk_transport`. It speaks plain HTTP, and checks the account and its
-token as Twilio does. Source: twilio-media-streams.md, 10, and Twilio's Python SDK.
+The real SDK works against it through `actors.carrier`, or the whole server with TWILIO_API_URL. It speaks plain HTTP,
+and checks the account and its token as Twilio does. Source: twilio-media-streams.md, 10, and Twilio's Python SDK.
 """
 
 import base64

@@ -48,6 +48,7 @@ calls = sa.Table(
     sa.Column("ended_at", sa.Double, nullable=True),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("next_answer", sa.Text, nullable=False),
+    sa.Column("next_detail", sa.Text, nullable=True),
     sa.Index("ix_calls_caller_key", "caller_key", "began_at"),
     sa.Index("ix_calls_called_key_began_at", "called_key", "began_at"),
     sa.Index("ix_calls_outcome", "outcome", "began_at"),
@@ -112,6 +113,10 @@ HOLD_CALL_SIDS = (
 and without it a call that goes on could not be resumed, and a captured webhook could be used again."""
 
 
+GOES_ON = {"outcome": "", "ended_at": None, "next_answer": Then.RESUME.value, "next_detail": None}
+"""What there is to say about the end of a call that has none yet."""
+
+
 class Upserts(NamedTuple):
     """The statements that insert a row or change the one that is there, which every dialect words its own way."""
 
@@ -140,7 +145,7 @@ def upserts(dialect: str) -> Upserts:
         call.on_conflict_do_update(
             index_elements=["call_sid"],
             # It goes on: how its last stream ended is not how the call did.
-            set_={**known, "streams": calls.c.streams + 1, "outcome": "", "ended_at": None},
+            set_={**known, "streams": calls.c.streams + 1, **GOES_ON},
         ),
         entry.on_conflict_do_update(
             index_elements=["call_sid", "item_id"],
@@ -183,7 +188,7 @@ def write(connection: sa.Connection, operations: list[Operation]) -> None:
             case CallBegan(record, at):
                 begun.append(_call_row(record, at))
                 if record.call_sid in ends:
-                    ends[record.call_sid] |= {"ended_at": None, "outcome": ""}
+                    ends[record.call_sid] |= GOES_ON
             case EntryTold(call_sid, position, entry, at):
                 row = _entry_row(call_sid, position, entry) | {
                     "told_at": at or None,
@@ -205,8 +210,13 @@ def write(connection: sa.Connection, operations: list[Operation]) -> None:
                     raise ValueError("a cost is a finite number")
                 costs[call_sid] = costs.get(call_sid, 0.0) + cost
                 days[day_of(at)] = days.get(day_of(at), 0.0) + cost
-            case CallEnded(call_sid, outcome, then, at):
-                row = {"ended_at": at, "outcome": _text(outcome), "next_answer": then.value}
+            case CallEnded(call_sid, outcome, then, at, detail):
+                row = {
+                    "ended_at": at,
+                    "outcome": _text(outcome),
+                    "next_answer": then.value,
+                    "next_detail": _text(detail) or None,
+                }
                 ends[call_sid] = {"of_call": call_sid, **row}
     statements = upserts(connection.dialect.name)
     # Every writer locks its calls in one order, and the day last, so that no two wait for each other.
@@ -236,8 +246,7 @@ def _call_row(record: CallRecord, at: float) -> dict[str, object]:
         "streams": 1,
         "cost": 0.0,
         "began_at": at,
-        "outcome": "",
-        "next_answer": Then.RESUME.value,
+        **GOES_ON,
     }
 
 

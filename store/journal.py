@@ -43,6 +43,8 @@ class StoredCall:
     outcome: str
     """empty while none was told"""
     then: Then
+    detail: str = ""
+    """of `then`: a number, a room, or keys"""
 
 
 class CallJournal:
@@ -85,9 +87,9 @@ class CallJournal:
         """See Journal. It counts for the day even if the call is not known."""
         self._writer.tell(CostTold(call_sid, cost, self._clock()))
 
-    def ended(self, call_sid: str, outcome: str, then: Then) -> None:
+    def ended(self, call_sid: str, outcome: str, then: Then, detail: str = "") -> None:
         """See Journal."""
-        self._writer.tell(CallEnded(call_sid, outcome, then, self._clock()))
+        self._writer.tell(CallEnded(call_sid, outcome, then, self._clock(), detail))
 
     def flush(self, seconds: float) -> bool:
         """See Journal. While the database makes trouble, this has the writer try again at once."""
@@ -141,6 +143,7 @@ class CallJournal:
             ended_at=call.ended_at,
             outcome=call.outcome,
             then=Then(call.next_answer),
+            detail=call.next_detail or "",
         )
 
     def forget(self, number: str) -> int:

@@ -42,6 +42,8 @@ MAX_RESUMES = 10
 RESUMES_AT_ONCE = 3
 AT_ONCE_SECONDS = 60.0
 """A call that needs more than so many further streams in so short a time breaks whatever takes it."""
+MAX_PLANNED = 100
+"""How often it may leave a stream on purpose and come back."""
 MAX_MISSED = 13
 """How many streams in a row may be announced and not begin."""
 
@@ -54,6 +56,7 @@ _tokens = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False, index=True),
     sa.Column("spent_at", sa.Double, nullable=True),
+    sa.Column("planned", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 _calls = sa.Table(
@@ -65,6 +68,8 @@ _calls = sa.Table(
     sa.Column("announced_at", sa.Double, nullable=False, index=True),
     sa.Column("begun", sa.Integer, nullable=False),
     sa.Column("streams", sa.Integer, nullable=False),
+    # How many of its streams it left on purpose, to press keys or for a transfer that nobody took.
+    sa.Column("planned", sa.Integer, nullable=False, server_default="0"),
 )
 
 
@@ -97,11 +102,11 @@ class StreamTokens:
         self._ttl_seconds = ttl_seconds
         self._clock = clock
 
-    def issue(self, call_sid: str, after: int = 0) -> str:
+    def issue(self, call_sid: str, after: int = 0, planned: bool = False) -> str:
         """A new token for that call, 43 URL-safe characters, valid for `ttl_seconds`.
 
-        It is for the call's first stream, or the one `after` the stream of that number. Raises StoreError, and
-        TokenRefused by the rules above.
+        It is for the call's first stream, or the one `after` the stream of that number, which the call left on
+        purpose if that was `planned`. Raises StoreError, and TokenRefused by the rules above.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         number, now = after + 1, self._clock()
@@ -112,8 +117,12 @@ class StreamTokens:
             _insert_if_new(connection, call_sid=call_sid, announced=0, announced_at=now, begun=0, streams=0)
             row = connection.execute(sa.select(_calls).where(mine).with_for_update()).one()
             if row.announced == after:
-                self._check_resumes(connection, row, now)
-                connection.execute(sa.update(_calls).where(mine).values(announced=number, announced_at=now))
+                self._check_resumes(connection, row, planned, now)
+                connection.execute(
+                    sa.update(_calls)
+                    .where(mine)
+                    .values(announced=number, announced_at=now, planned=_calls.c.planned + planned)
+                )
             elif (
                 row.announced != number or row.begun == number or now >= row.announced_at + self._ttl_seconds
             ):
@@ -124,6 +133,7 @@ class StreamTokens:
                     call_sid=call_sid,
                     number=number,
                     expires_at=now + self._ttl_seconds,
+                    planned=planned,
                 )
             )
         return token
@@ -149,17 +159,21 @@ class StreamTokens:
             begun = sa.select(_calls.c.begun).where(_calls.c.call_sid == call_sid)
             return max(after - (connection.execute(begun).scalar_one_or_none() or 0), 0)
 
-    def _check_resumes(self, connection: sa.Connection, call: sa.Row[Any], now: float) -> None:
+    def _check_resumes(self, connection: sa.Connection, call: sa.Row[Any], planned: bool, now: float) -> None:
         lately = sa.select(sa.func.count()).where(
             _tokens.c.call_sid == call.call_sid,
             _tokens.c.number > 1,
             _tokens.c.spent_at > now - AT_ONCE_SECONDS,
+            _tokens.c.planned.is_(False),
         )
-        if (
-            call.streams > MAX_RESUMES
-            or call.announced - call.begun > MAX_MISSED
-            or connection.execute(lately).scalar_one() >= RESUMES_AT_ONCE
-        ):
+        if planned:
+            too_often = call.planned >= MAX_PLANNED
+        else:
+            too_often = (
+                call.streams - call.planned > MAX_RESUMES
+                or connection.execute(lately).scalar_one() >= RESUMES_AT_ONCE
+            )
+        if too_often or call.announced - call.begun > MAX_MISSED:
             raise TokenRefused(Refusal.RESUMED_TOO_OFTEN)
 
     def spend(self, token: str, call_sid: str) -> int:

@@ -62,6 +62,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "CONSOLE_TOKEN": "fedcba9876543210",
         "TWILIO_ACCOUNT_SID": SID,
         "TWILIO_AUTH_TOKEN": "12345",
+        "TWILIO_API_URL": "https://api.dublin.ie1.twilio.com/",
         "PUBLIC_URL": "https://example.com/phone/",
         "STREAM_TOKEN_TTL": "2.5",
         "ASSISTANT": "assistants/front-desk.toml",
@@ -93,6 +94,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_AUDIO": "pcmu",
         "METRICS_TOKEN": "0123456789abcdef",
         "CONSOLE_TOKEN": "fedcba9876543210",
+        "TWILIO_API_URL": "https://api.dublin.ie1.twilio.com",
         "PUBLIC_URL": "https://example.com/phone",
         "LOG_LEVEL": "debug",
     }

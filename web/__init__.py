@@ -66,6 +66,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from flask import Flask
 
     from actors.call_file import erase_older
+    from actors.carrier import Carrier
     from store.database import Database
     from store.history import History
     from store.journal import CallJournal
@@ -73,7 +74,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
-    from web import security
+    from web import health, security
     from web.admission import Admission
     from web.calls import Calls
     from web.console import Console
@@ -106,6 +107,12 @@ def build_app(preparation: "Preparation") -> "Flask":
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
     orders = OrderDesk(Orders(database), calls)
+    account_sid, auth_token = settings.twilio_account_sid, settings.twilio_auth_token
+    carrier = (
+        None
+        if account_sid is None or auth_token is None
+        else Carrier(account_sid, auth_token.get_secret_value(), settings.twilio_api_url)
+    )
     admission = Admission(
         calls,
         journal,
@@ -118,9 +125,11 @@ def build_app(preparation: "Preparation") -> "Flask":
     app = Flask("switchboard", static_folder=None)
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
-    Voice(settings, tokens, assistant, calls, journal, admission).register(app)
+    Voice(settings, tokens, assistant, calls, journal, admission, orders, carrier).register(app)
     live = LiveAudio(database)
-    streams = MediaStreams(settings, tokens, assistant, calls, journal, metrics, sounds, outbox, live)
+    streams = MediaStreams(
+        settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier, live
+    )
     streams.register(app)
     sessions, history = visitors.sessions, History(database)
     Softphone(settings, sessions, tokens, assistant, calls, journal, admission, history, streams).register(
@@ -130,7 +139,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     console = Console(database, calls, orders, Recordings(settings.recordings), longest_seconds)
     console.register(app)
     for path, view in (
-        ("/health", security.public(lambda: {"status": "ok"})),
+        ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),
         ("/metrics", security.operator(lambda: metrics.page())),
     ):

@@ -11,6 +11,7 @@ from simple_websocket import Server
 
 from actors.assistant import Assistant
 from actors.call_context import CallContext
+from actors.carrier import Carrier
 from actors.endpoints import Endpoint, Endpoints
 from actors.member import post
 from actors.messages import StreamStopped
@@ -25,15 +26,16 @@ from store.journal import CallJournal, StoredCall
 from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
-from web.security import upgrade
+from web.consultations import ConsultDesk
+from web.security import base_url, upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER
+from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, Documents
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
 from wire.journal import CallRecord
-from wire.phone_number import shortened
+from wire.phone_number import is_e164, shortened
 from wire.protocol import ProtocolError
 
 logger = logging.getLogger(__name__)
@@ -68,15 +70,19 @@ class MediaStreams:
         meter: Meter,
         sounds: Sounds,
         outbox: Outbox | None = None,
+        carrier: Carrier | None = None,
         live: LiveBox | None = None,
     ) -> None:
+        """`carrier` is None where calls cannot be placed."""
+        self.settings = settings
+        self.carrier = carrier
         self.account_sid = settings.twilio_account_sid
         self.tokens = tokens
         self.assistant = assistant
         self.calls = calls
         self.journal = journal
         self.meter = meter
-        self.endpoints = Endpoints([_endpoint(each) for each in settings.model_endpoints])
+        self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
         self.sounds = sounds
         self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
         # One class for all calls, of which each knows what it has by its class.
@@ -92,10 +98,11 @@ class MediaStreams:
         @upgrade
         def media_stream(websocket: Server) -> None:
             # The request context lives as long as the call; nothing below touches it.
-            MediaStream(PhoneSocket(websocket), self).run()
+            MediaStream(PhoneSocket(websocket), self, base_url(self.settings)).run()
 
 
-def _endpoint(model: ModelEndpoint) -> Endpoint:
+def endpoint_of(model: ModelEndpoint) -> Endpoint:
+    """Where the settings say that a model is, as calls use it."""
     dialect = DIALECTS[model.dialect]
     address = dialect.address(model.url, model.model)
     headers = dialect.headers(model.key.get_secret_value())
@@ -105,7 +112,8 @@ def _endpoint(model: ModelEndpoint) -> Endpoint:
 class MediaStream:
     """One media socket. Everything here runs in the WSGI thread that holds it."""
 
-    def __init__(self, socket: PhoneSocket, shared: MediaStreams) -> None:
+    def __init__(self, socket: PhoneSocket, shared: MediaStreams, base_url: str) -> None:
+        self._base_url = base_url
         self._socket = socket
         self._shared = shared
         self._call: LiveCall | None = None
@@ -191,6 +199,13 @@ class MediaStream:
             logger.error("%s: goes on without what was said before: %s", call_sid, error)
             return None
 
+    def _desk(self, assistant: Assistant, call_sid: str, caller: str, called: str) -> ConsultDesk | None:
+        carrier, caller_id = self._shared.carrier, assistant.telephony.caller_id or called
+        if carrier is None or not is_e164(caller_id):
+            return None
+        documents = Documents(assistant, self._base_url, caller, called)
+        return ConsultDesk(carrier, documents, self._base_url, call_sid, caller_id)
+
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
         shared, assistant = self._shared, self._shared.assistant
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
@@ -211,6 +226,9 @@ class MediaStream:
             tools=assistant.callable_tools(),
             listeners=shared.listeners,
             watcher=shared.watcher,
+            telephony=assistant.telephony,
+            desk=self._desk(assistant, start.call_sid, caller, called),
+            caller_patience=assistant.caller_silence.patience(),
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,

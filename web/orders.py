@@ -1,4 +1,4 @@
-"""Orders to calls: handed over if the call lives in this process, else left in the database for the one that has it."""
+"""Orders to calls: handed to the call if it lives in this process, else left in the database for whoever has it."""
 
 import logging
 import threading

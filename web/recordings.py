@@ -38,7 +38,7 @@ class Recordings:
         self._folder = folder
 
     def of(self, happened: tuple[Happened, ...]) -> list[Recording | None]:
-        """The recordings that these events tell of, in their order; None in place of one that is not there any more."""
+        """The recordings that these events tell of, in their order; None for one that is not there any more."""
         return [self._recording(event) for event in happened if event.kind == "recording"]
 
     def times(self, happened: tuple[Happened, ...]) -> dict[str, tuple[float, float | None]]:

@@ -108,7 +108,9 @@ class Softphone:
         @Sock(app).route(f"{STREAM_PATH}/<ticket>", endpoint=_STREAM)  # type: ignore[untyped-decorator]
         @security.console
         def stream(websocket: Server, ticket: str) -> None:
-            MediaStream(PhoneSocket(websocket), self._streams).run()
+            MediaStream(
+                PhoneSocket(websocket), self._streams, security.base_url(self._streams.settings)
+            ).run()
 
         @app.before_request
         def check_ticket() -> ResponseReturnValue | None:

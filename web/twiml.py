@@ -4,9 +4,10 @@ Source: twilio-media-streams.md, section 6, and Twilio's "TwiML for Programmable
 """
 
 import re
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from twilio.twiml.voice_response import Connect, VoiceResponse  # type: ignore[import-untyped]
+from twilio.twiml.voice_response import Connect, Gather, VoiceResponse  # type: ignore[import-untyped]
 
 from actors.assistant import Assistant
 from config import WEBHOOK_PATH, stream_url_of
@@ -17,6 +18,8 @@ STATUS_PATH = f"{WEBHOOK_PATH}/stream-status"
 TRANSFERRED_PATH = f"{WEBHOOK_PATH}/transferred"
 RECORDED_PATH = f"{WEBHOOK_PATH}/recorded"
 RECORDING_PATH = f"{WEBHOOK_PATH}/recording-status"
+CONSULT_PATH = f"{WEBHOOK_PATH}/consult"
+CONSULT_STATUS_PATH = f"{WEBHOOK_PATH}/consult-status"
 
 STREAM_NAME = "switchboard"
 
@@ -37,6 +40,20 @@ ROUNDS_FIELD = "rounds"
 """In a URL's query: how often the caller has waited in the queue."""
 OVERFLOW_FIELD = "overflow"
 """In a URL's query: 1 where a transfer was one of overflow."""
+CALL_FIELD = "call"
+"""In a URL's query: the call whose caller somebody is asked to take."""
+ROOM_FIELD = "room"
+"""In a URL's query: where the two are to meet."""
+TAKE_KEY = "1"
+"""What is pressed to take a caller: a mailbox presses nothing."""
+TAKE_SECONDS = 10
+"""How long there is to press it, each of the two times that it is asked for."""
+
+SUMMARY_LIMIT = 600
+"""Characters that somebody is told of a call: they are said twice, in a document of 4000."""
+
+RING_SECONDS = 25
+"""How long it rings at a number that is not on the assistant's list any more."""
 
 WAIT_SECONDS = (*(0,) * 8, *(1,) * 5)
 """How long Twilio waits before it asks again, each time that it came to a server which is about to end, or has no
@@ -55,10 +72,10 @@ class Documents:
         self._caller = caller
         self._called = called
 
-    def connect(self, token: str, number: int, missed: int = 0) -> str:
+    def connect(self, token: str, number: int, missed: int = 0, digits: str = "") -> str:
         """The call's stream of that number, counted from 1; the fallback where Twilio cannot open it.
 
-        `missed`: for how many in a row before it there was no room.
+        `missed`: for how many in a row before it there was no room. `digits`: keys that are pressed before it.
         """
         connect = Connect(action=self._url(ENDED_PATH, {STREAM_FIELD: number}), method="POST")
         stream = connect.stream(
@@ -76,6 +93,8 @@ class Documents:
         for name, value in parameters.items():
             stream.parameter(name=name, value=_NOT_IN_XML.sub("", value)[: PARAMETER_LIMIT - 1 - len(name)])
         twiml = VoiceResponse()
+        if digits:
+            twiml.play(digits=digits)
         if missed:
             self._pause(twiml, missed - 1)
         twiml.append(connect)
@@ -132,6 +151,47 @@ class Documents:
         twiml.redirect(self._url(path, fields | {WAITS_FIELD: waits + 1}), method="POST")
         return str(twiml)
 
+    def transfer(self, number: str, stream: int) -> str:
+        """The caller is connected with that number, and comes back behind that stream if nobody answers there."""
+        twiml = VoiceResponse()
+        found = self._assistant.telephony.target(number)
+        seconds = RING_SECONDS if found is None else found[1].ring_seconds
+        self._dial(twiml, number, seconds, {STREAM_FIELD: stream})
+        return str(twiml)
+
+    def consult(self, call_sid: str, room: str, summary: str) -> str:
+        """Somebody who has just been called is told who is on the line, and asked whether to take the call."""
+        telephony = self._assistant.telephony
+        spoken = " ".join(self._caller) if is_e164(self._caller) else ""
+        sentence = telephony.consult.replace("{caller}", spoken).replace("{summary}", summary[:SUMMARY_LIMIT])
+        twiml = VoiceResponse()
+        action = self._url(CONSULT_PATH, {CALL_FIELD: call_sid, ROOM_FIELD: room})
+        for _ in range(2):
+            gather = twiml.gather(num_digits=1, timeout=TAKE_SECONDS, action=action, method="POST")
+            self._say(gather, sentence)
+        self._end(twiml, telephony.consult_declined)
+        return str(twiml)
+
+    def declined(self) -> str:
+        """That person does not take the call."""
+        twiml = VoiceResponse()
+        self._end(twiml, self._assistant.telephony.consult_declined)
+        return str(twiml)
+
+    def await_caller(self, room: str) -> str:
+        """That person takes the call, and waits for the caller."""
+        return self._meet(room, begins=False, action=None)
+
+    def join(self, room: str, stream: int) -> str:
+        """The caller goes where that person waits. When either of the two hangs up, it is over for both."""
+        return self._meet(room, begins=True, action=self._url(TRANSFERRED_PATH, {STREAM_FIELD: stream}))
+
+    def _meet(self, room: str, begins: bool, action: str | None) -> str:
+        twiml = VoiceResponse()
+        dial = twiml.dial(action=action, method=None if action is None else "POST")
+        dial.conference(room, start_conference_on_enter=begins, end_conference_on_exit=True, beep="false")
+        return str(twiml)
+
     def not_transferred(self, of_overflow: bool) -> str:
         """Nobody has answered where the caller was transferred to."""
         twiml = VoiceResponse()
@@ -159,7 +219,7 @@ class Documents:
         if seconds := WAIT_SECONDS[min(waits, len(WAIT_SECONDS) - 1)]:
             twiml.pause(length=seconds)
 
-    def _say(self, twiml: VoiceResponse, sentence: str) -> None:
+    def _say(self, twiml: VoiceResponse | Gather, sentence: str) -> None:
         # English is what Twilio speaks unasked.
         language = self._assistant.language
         twiml.say(_NOT_IN_XML.sub("", sentence), language=None if language == "en" else language)
@@ -181,5 +241,5 @@ class Documents:
         # Said outright: a document that waits, instead of ending, leaves the caller on a silent line.
         twiml.hangup()
 
-    def _url(self, path: str, fields: dict[str, int] | None = None) -> str:
+    def _url(self, path: str, fields: Mapping[str, int | str] | None = None) -> str:
         return f"{self._base_url}{path}" + (f"?{urlencode(fields)}" if fields else "")

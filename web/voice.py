@@ -6,7 +6,9 @@ worker, and brings back in the stream's parameters what was put there here.
     Twilio asks                       and is answered with
     POST /twiml                       a stream; overflow; the fallback
     POST /twiml/ended?stream=n        stream n + 1, on which the call goes on; the end; the fallback
-    POST /twiml/transferred           a goodbye if nobody answered, else the end
+                                      or whom the call goes to, or keys that are pressed before that stream
+    POST /twiml/transferred           the stream again, or a goodbye, if nobody answered; else the end
+    POST /twiml/consult               a room to wait in for the caller, if the call is taken
     POST /twiml/recorded              thanks for the message
 
 A worker that is about to end answers the first two with a redirect to the same, so that another one takes them.
@@ -18,6 +20,8 @@ import re
 from flask import Flask, Response, request
 
 from actors.assistant import Assistant
+from actors.carrier import Carrier, CarrierError
+from actors.messages import ConsultAccepted, ConsultEnded
 from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
 from store.journal import CallJournal
@@ -26,6 +30,7 @@ from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.admission import Admission, Refusal
 from web.calls import Calls
+from web.orders import OrderDesk
 from wire.journal import Then
 from wire.phone_number import shortened
 
@@ -37,6 +42,7 @@ HUNG_UP = "hung_up"
 
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 _COUNT = re.compile("[0-9]{1,4}")
+_ROOM = re.compile("consult-[0-9a-f]{32}")
 _OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 _ANSWERED = frozenset({"completed", "answered"})
 
@@ -52,19 +58,26 @@ class Voice:
         calls: Calls,
         journal: CallJournal,
         admission: Admission,
+        orders: OrderDesk,
+        carrier: Carrier | None = None,
     ) -> None:
+        """`carrier` is None where calls cannot be placed; then there are none to be given up either."""
         self._settings = settings
         self._tokens = tokens
         self._assistant = assistant
         self._calls = calls
         self._journal = journal
         self._admission = admission
+        self._orders = orders
+        self._carrier = carrier
 
     def register(self, app: Flask) -> None:
         """Adds the routes to the app."""
         app.add_url_rule(WEBHOOK_PATH, view_func=self.answer, methods=["GET", "POST"])
         app.add_url_rule(twiml.ENDED_PATH, view_func=self.ended, methods=["POST"])
         app.add_url_rule(twiml.TRANSFERRED_PATH, view_func=self.transferred, methods=["POST"])
+        app.add_url_rule(twiml.CONSULT_PATH, view_func=self.consult, methods=["POST"])
+        app.add_url_rule(twiml.CONSULT_STATUS_PATH, view_func=self.consult_status, methods=["POST"])
         app.add_url_rule(twiml.RECORDED_PATH, view_func=self.recorded, methods=["POST"])
         app.add_url_rule(twiml.STATUS_PATH, view_func=self.stream_status, methods=["POST"])
         app.add_url_rule(twiml.RECORDING_PATH, view_func=self.recording_status, methods=["POST"])
@@ -102,26 +115,45 @@ class Voice:
         documents = self._documents()
         try:
             stored = self._journal.load(call_sid)
-            then = Then.RESUME if stored is None else stored.then
+            then, detail = (Then.RESUME, "") if stored is None else (stored.then, stored.detail)
             if status in _OVER:
-                if stored is not None and then is Then.RESUME:
+                if stored is not None and then not in (Then.HANG_UP, Then.FALLBACK):
                     self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+                    self._let_go(then, detail)
                 return _xml(documents.nothing())
-            if then is Then.HANG_UP:
-                return _xml(documents.hang_up())
-            if then is Then.RESUME:
-                return self._resume(documents, call_sid)
+            match then:
+                case Then.HANG_UP:
+                    return _xml(documents.hang_up())
+                case Then.RESUME | Then.SEND_DIGITS:
+                    return self._resume(documents, call_sid, detail, planned=then is Then.SEND_DIGITS)
+                case Then.TRANSFER:
+                    return _xml(documents.transfer(detail, _count(twiml.STREAM_FIELD)))
+                case Then.JOIN:
+                    return _xml(documents.join(detail.partition(" ")[0], _count(twiml.STREAM_FIELD)))
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", plain(call_sid), error)
         return _xml(documents.nothing() if status in _OVER else documents.fallback())
 
-    def _resume(self, documents: twiml.Documents, call_sid: str) -> Response:
+    def _let_go(self, then: Then, detail: str) -> None:
+        """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
+        leg_sid = detail.partition(" ")[2]
+        if then is not Then.JOIN or not leg_sid or self._carrier is None:
+            return
+        try:
+            self._carrier.hang_up(leg_sid)
+        except CarrierError as error:
+            logger.warning("somebody still waits for a caller who has hung up: %s", error)
+
+    def _resume(
+        self, documents: twiml.Documents, call_sid: str, digits: str = "", planned: bool = False
+    ) -> Response:
+        """`digits`: keys to be pressed before the stream. `planned`: the call left the former one on purpose."""
         stream = _count(twiml.STREAM_FIELD)
         if self._calls.draining:
             return self._elsewhere(documents, twiml.ENDED_PATH, {twiml.STREAM_FIELD: stream}, call_sid)
         try:
             missed = self._tokens.missed(call_sid, stream)
-            token = self._tokens.issue(call_sid, after=stream)
+            token = self._tokens.issue(call_sid, after=stream, planned=planned)
         except TokenRefused as refused:
             logger.warning("call %s gets the fallback: %s", plain(call_sid), refused)
             # Any other refusal may be a replay's, while the call goes on.
@@ -129,17 +161,51 @@ class Voice:
                 self._journal.ended(call_sid, NOT_RESUMED, Then.FALLBACK)
             return _xml(documents.fallback())
         logger.info("call %s goes on with stream %d", call_sid, stream + 1)
-        return _xml(documents.connect(token, stream + 1, missed))
+        return _xml(documents.connect(token, stream + 1, missed, digits))
 
     @security.webhook
     def transferred(self) -> Response:
         """A transfer is over, or nobody took it."""
-        status = _field("DialCallStatus")
-        logger.info("transfer of call %s: %s", plain(_field("CallSid")), plain(status))
+        call_sid, status = _field("CallSid"), _field("DialCallStatus")
+        logger.info("transfer of call %s: %s", plain(call_sid), plain(status))
         documents = self._documents()
         if status in _ANSWERED or _field("CallStatus") in _OVER:
             return _xml(documents.hang_up())
+        if _count(twiml.STREAM_FIELD):
+            self._journal.event(call_sid, "transfer failed", reason=plain(status))
+            try:
+                return self._resume(documents, call_sid, planned=True)
+            except StoreError as error:
+                logger.error("call %s gets the fallback: %s", plain(call_sid), error)
+                return _xml(documents.fallback())
         return _xml(documents.not_transferred(of_overflow=_count(twiml.OVERFLOW_FIELD) > 0))
+
+    @security.webhook
+    def consult(self) -> Response:
+        """Somebody was asked to take a caller, and has pressed a key."""
+        call_sid, room = request.args.get(twiml.CALL_FIELD, ""), request.args.get(twiml.ROOM_FIELD, "")
+        documents = self._documents()
+        if _field("Digits") != twiml.TAKE_KEY or not _ROOM.fullmatch(room):
+            return _xml(documents.declined())
+        try:
+            self._orders.give(call_sid, ConsultAccepted(room, _field("CallSid")))
+        except StoreError as error:
+            logger.error("call %s cannot be told that it is taken: %s", plain(call_sid), error)
+            return _xml(documents.declined())
+        return _xml(documents.await_caller(room))
+
+    @security.webhook
+    def consult_status(self) -> Response:
+        """The call to somebody who was to take a caller is over."""
+        call_sid, room = request.args.get(twiml.CALL_FIELD, ""), request.args.get(twiml.ROOM_FIELD, "")
+        status = _field("CallStatus")
+        logger.info("consultation of call %s: %s", plain(call_sid), plain(status))
+        if status in _OVER:
+            try:
+                self._orders.give(call_sid, ConsultEnded(room, status))
+            except StoreError as error:
+                logger.error("call %s cannot be told that nobody takes it: %s", plain(call_sid), error)
+        return Response(status=204)
 
     @security.webhook
     def recorded(self) -> Response:

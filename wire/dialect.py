@@ -52,7 +52,7 @@ class Dialect:
     """HTTP headers of the upgrade for an API key"""
     describe: Callable[[Session], dict[str, Any]]
     """the `session` object of `session.update`"""
-    detect: Callable[[Mapping[str, Any]], dict[str, Any]]
+    detect: Callable[[Mapping[str, Any] | None], dict[str, Any]]
     """the same of an update of turn detection alone"""
 
     def address(self, url: str, model: str) -> str:
@@ -63,8 +63,11 @@ class Dialect:
         """The `session.update` event. It states every field: an omitted one would keep a server's default."""
         return orjson.dumps({"type": "session.update", "session": self.describe(session)}).decode()
 
-    def turn_detection_update(self, turn_detection: Mapping[str, Any]) -> str:
-        """A `session.update` of nothing but turn detection. Never with the voice: the whole would be refused."""
+    def turn_detection_update(self, turn_detection: Mapping[str, Any] | None) -> str:
+        """A `session.update` of nothing but turn detection; None: there is none any more.
+
+        Never with the voice: the whole would be refused.
+        """
         return orjson.dumps({"type": "session.update", "session": self.detect(turn_detection)}).decode()
 
 
@@ -105,11 +108,11 @@ def _beta_session(session: Session) -> dict[str, Any]:
     }
 
 
-def _ga_detection(turn_detection: Mapping[str, Any]) -> dict[str, Any]:
+def _ga_detection(turn_detection: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
 
 
-def _beta_detection(turn_detection: Mapping[str, Any]) -> dict[str, Any]:
+def _beta_detection(turn_detection: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"turn_detection": turn_detection}
 
 

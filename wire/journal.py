@@ -28,6 +28,12 @@ class Then(StrEnum):
     HANG_UP = "hang up"
     FALLBACK = "fallback"
     """the assistant's way out: a transfer, voicemail or a goodbye"""
+    TRANSFER = "transfer"
+    """a call to somebody else, who is connected with the caller; where nobody answers, another stream"""
+    JOIN = "join"
+    """the room in which somebody waits for the caller"""
+    SEND_DIGITS = "send digits"
+    """keys, and then another stream, on which the conversation goes on"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,11 @@ class Journal(Protocol):
     def spent(self, call_sid: str, cost: float) -> None:
         """So much more, in the currency of the prices, was spent on the call now."""
 
-    def ended(self, call_sid: str, outcome: str, then: Then) -> None:
-        """The call ended here. May be told again, after another stream: the last one counts."""
+    def ended(self, call_sid: str, outcome: str, then: Then, detail: str = "") -> None:
+        """The call ended here. May be told again, after another stream: the last one counts.
+
+        `detail` of `then`: a number, a room, or keys.
+        """
 
     def flush(self, seconds: float) -> bool:
         """Waits until all that was told before is written, for no longer than that. False: it is not, or not all."""
@@ -95,7 +104,7 @@ class NoJournal:
     def spent(self, call_sid: str, cost: float) -> None:
         """Keeps nothing."""
 
-    def ended(self, call_sid: str, outcome: str, then: Then) -> None:
+    def ended(self, call_sid: str, outcome: str, then: Then, detail: str = "") -> None:
         """Keeps nothing."""
 
     def flush(self, seconds: float) -> bool:
@@ -160,6 +169,7 @@ class CallEnded:
     outcome: str
     then: Then
     at: float
+    detail: str = ""
 
 
 Operation = CallBegan | EntryTold | EntryRemoved | EventTold | CostTold | CallEnded

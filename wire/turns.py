@@ -138,6 +138,11 @@ class Turns:
         """Whether a response is being generated."""
         return self._active is not None
 
+    @property
+    def asked_for(self) -> bool:
+        """Whether the response that is being generated is one of ours, and not the server's own."""
+        return self._active is not None and self._active.owed is not None
+
     def quiet(self, now: float) -> bool:
         """Whether the caller is silent, and no response is being generated, asked for, expected or owed."""
         return not self._owed and self._asked is None and not self._hindered(now)
@@ -167,6 +172,13 @@ class Turns:
     def false_start(self, now: float) -> list[Command]:
         """What was taken for the caller's speech is over, and was nothing: no answer is owed for it."""
         self._speaking = False
+        return self._commands(now)
+
+    def go_deaf(self, now: float) -> list[Command]:
+        """From now on no turn of the caller's is noticed any more, nor the end of one."""
+        self._speaking = False
+        self._server_answers = False
+        self._expected_until = NEVER
         return self._commands(now)
 
     def response_created(self, response_id: str, now: float) -> list[Command]:

@@ -39,6 +39,8 @@ class KeptJournal(NoJournal):
         self.events: list[tuple[str, dict[str, Scalar]]] = []
         self.cost = 0.0
         self.endings: list[tuple[str, Then]] = []
+        self.detail = ""
+        """of the latest ending"""
         self.written = True
         """What `flush` says."""
         self._changed = threading.Condition()
@@ -63,8 +65,9 @@ class KeptJournal(NoJournal):
     def spent(self, call_sid: str, cost: float) -> None:
         self.cost += cost
 
-    def ended(self, call_sid: str, outcome: str, then: Then) -> None:
+    def ended(self, call_sid: str, outcome: str, then: Then, detail: str = "") -> None:
         self.order.append(f"ended {then}")
+        self.detail = detail
         self._tell(lambda: self.endings.append((outcome, then)))
 
     def flush(self, seconds: float) -> bool:

@@ -1443,7 +1443,8 @@ def test_a_goodbye_that_is_not_heard_is_not_waited_for_for_ever(calls: Calls) ->
     call = calls(limits=CallLimits(max_minutes=10))
     call.greet()
     call.clock.expire(LIMIT)
-    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE)) == GOODBYE_SECONDS
+    reason = "ended with a goodbye, because it has lasted as long as a call may"
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, reason)) == GOODBYE_SECONDS
     call.wait()
     assert "it was not heard" in str(call.journal.wait_for("ended")["reason"])
 

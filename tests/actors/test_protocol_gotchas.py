@@ -792,7 +792,8 @@ def test_a_caller_who_never_falls_silent_does_not_keep_the_call_for_ever(ring: C
     while floors.get(timeout=PATIENCE_SECONDS) is not Floor.CALLER:
         pass
     assert call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT)) == 30 * 60 - 600
-    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE)) == GOODBYE_SECONDS
+    reason = "ended with a goodbye, because it has lasted as long as a call may"
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, reason)) == GOODBYE_SECONDS
     assert call.ended.wait(PATIENCE_SECONDS)
     assert call.journal.endings == [("ended", Then.HANG_UP)]
     assert "response.create" not in kinds(call.model.sent()), "the caller is not talked over"

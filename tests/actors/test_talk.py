@@ -324,7 +324,7 @@ def test_a_function_that_ended_while_there_was_no_session_is_told_of_by_the_next
     scene.calls("call_1")
     scene.floor(Floor.NOBODY)
     scene.loses_session()
-    scene.take(scene.talk.tool_answered("call_1", '"42"', scene.now))
+    scene.take(scene.talk.tool_answered("call_1", '"42"', True, scene.now))
     begin = scene.goes_on()
     assert begin.history[-1].tool == ToolUse("call_1", "look_up", "{}", '"42"')
     (instructions,) = begin.owed
@@ -458,7 +458,7 @@ def test_the_caller_is_not_interrupted_by_what_is_done_about_silences() -> None:
     scene.asks("item_u", "Look it up", "item_g")
     scene.calls("call_1")
     scene.floor(Floor.CALLER)
-    scene.take(scene.talk.tool_answered("call_1", "1", scene.now))
+    scene.take(scene.talk.tool_answered("call_1", "1", True, scene.now))
     scene.take(scene.talk.reply_due(scene.now))
     assert scene.wait(60) == []
 
@@ -608,7 +608,7 @@ def test_the_answer_to_a_functions_output_of_which_nothing_was_heard_is_a_silenc
     scene.floor(Floor.NOBODY)
     scene.talk.heard(heard("item_a", 700, 700), to_the_end=True)
     scene.play(SILENT)
-    scene.take(scene.talk.tool_answered("call_1", "1", scene.now))
+    scene.take(scene.talk.tool_answered("call_1", "1", True, scene.now))
     scene.floor(Floor.ASSISTANT)
     scene.floor(Floor.NOBODY)
     assert Filler() in scene.wait(3)

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twilio.rest import Client
-
+from actors.carrier import Carrier
 from simulator.line import AUDIBLE
 from simulator.network import PhoneNetwork
 from simulator.phone import Phone
-from simulator.sdk_transport import LocalTransport
 from simulator.tone import tone
 from simulator.twilio_rest import TwilioRest
 from tests.simulator.test_phone import SOON, TOKEN, Asked, Server
@@ -35,8 +33,8 @@ class Telephony:
         self.network = PhoneNetwork(TOKEN, server_url=server.url, recordings=folder)
         self.rest = TwilioRest(self.network)
         self.rest.start()
-        self.transport = LocalTransport(self.rest.url)
-        self.client = Client(self.network.account_sid, TOKEN, http_client=self.transport)
+        self.carrier = Carrier(self.network.account_sid, TOKEN, self.rest.url)
+        self.client = self.carrier.client
         self.phones: list[Phone] = []
 
     def caller(self, twiml: str, path: str = "/twiml", **options: Any) -> Phone:
@@ -71,7 +69,7 @@ class Telephony:
         for phone in self.phones:
             phone.close()
         self.network.close()
-        self.transport.close()
+        self.carrier.close()
         self.rest.close()
 
 

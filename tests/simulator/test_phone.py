@@ -862,7 +862,7 @@ def test_say_play_pause_and_redirect_take_their_time_in_order(
     phone = make_phone(
         recording=path,
         speak=lambda text: LOUD * (80 * len(text)),
-        listen=lambda start, audio: told.append((start, audio)),
+        listen=lambda start, said, heard: told.append((start, heard)),
     )
     phone.dial()
     result = phone.await_end(SOON)

@@ -459,14 +459,22 @@ def test_a_call_that_goes_on_has_not_ended_as_its_last_stream_did(
     journal: CallJournal, between: bool
 ) -> None:
     journal.began(RECORD)
-    journal.ended(CALL, "handed_over", Then.FALLBACK)
+    journal.ended(CALL, "transferred", Then.TRANSFER, "+4930333")
     if between:
         assert journal.flush(5)
     journal.began(replace(RECORD, stream_sid="MZ2"))
     stored = journal.load(CALL)
     assert stored is not None
     assert (stored.streams, stored.ended_at, stored.outcome) == (2, None, "")
-    assert stored.then is Then.FALLBACK
+    assert (stored.then, stored.detail) == (Then.RESUME, ""), "else a crash would transfer it once more"
+
+
+def test_where_a_call_goes_from_its_stream_is_kept(journal: CallJournal) -> None:
+    journal.began(RECORD)
+    journal.ended(CALL, "transferred", Then.TRANSFER, "+4930333")
+    stored = journal.load(CALL)
+    assert stored is not None
+    assert (stored.then, stored.detail) == (Then.TRANSFER, "+4930333")
 
 
 def test_events_are_kept_in_order_with_their_time_and_data(
@@ -672,7 +680,7 @@ def test_whatever_is_told_loads_as_it_was_last(
             case "began":
                 journal.began(replace(RECORD, call_sid=call_sid))
                 model.streams += 1
-                model.outcome = ""
+                model.outcome, model.then = "", Then.RESUME
             case "flush":
                 assert journal.flush(5)
     stored = journal.load(call_sid)

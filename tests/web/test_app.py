@@ -71,8 +71,8 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
     rules = {rule.rule: rule for rule in app.url_map.iter_rules()}
     assert set(rules) == {
         "/twiml", "/twiml/ended", "/twiml/transferred", "/twiml/recorded", "/twiml/stream-status",
-        "/twiml/recording-status", "/health", "/ready", "/metrics", STREAM_PATH,
-        "/sign-in", "/sign-out", "/static/<version>/<name>",
+        "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/health", "/ready", "/metrics",
+        STREAM_PATH, "/sign-in", "/sign-out", "/static/<version>/<name>",
         "/", "/softphone/call", "/softphone/ended", "/softphone/story", f"{STREAM_PATH}/<ticket>",
     }  # fmt: skip
     assert rules[STREAM_PATH].websocket

@@ -12,15 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.assistant import Assistant
+from actors.carrier import Carrier
 from config import Settings
 from store.database import Database
 from store.journal import CallJournal
+from store.orders import Orders
 from store.tokens import RESUMES_AT_ONCE, Refusal, StreamTokens, TokenRefused
 from tests.conftest import ExpectedLogs
 from tests.web.conftest import IdleCall, Line
 from web import security, twiml
 from web.admission import Admission
 from web.calls import Calls
+from web.orders import OrderDesk
 from web.voice import NOT_RESUMED, Voice
 from wire.journal import CallRecord, Then
 from wire.signature import SIGNATURE_HEADER, sign
@@ -63,11 +66,13 @@ class Server:
         journal: CallJournal,
         calls: Calls,
         signed: bool = True,
+        carrier: Carrier | None = None,
         **tables: object,
     ) -> None:
         assistant = Assistant.model_validate(
             {"instructions": "Be brief.", "fallback": SENTENCE, "overflow": {"goodbye": ""}, **tables}
         )
+        self.assistant = assistant
         settings = Settings(openai_api_key="sk-test")
         if signed:
             settings = Settings(openai_api_key="sk-test", twilio_auth_token=AUTH_TOKEN, public_url=PUBLIC)
@@ -75,7 +80,9 @@ class Server:
         admission = Admission(calls, journal, 2, None, 1800)
         app = Flask("voice", static_folder=None)
         security.register(app, settings)
-        Voice(settings, self.tokens, assistant, calls, journal, admission).register(app)
+        self.orders = Orders(database)
+        desk = OrderDesk(self.orders, calls)
+        Voice(settings, self.tokens, assistant, calls, journal, admission, desk, carrier).register(app)
         self.client = app.test_client()
 
 
@@ -166,7 +173,7 @@ def test_in_development_the_stream_is_on_the_host_that_was_asked(
     "path",
     [
         "/twiml", "/twiml/ended", "/twiml/ended?stream=1", "/twiml/transferred", "/twiml/recorded",
-        "/twiml/stream-status", "/twiml/recording-status",
+        "/twiml/stream-status", "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status",
     ],
 )  # fmt: skip
 def test_every_route_wants_a_signature(client: FlaskClient, logs: ExpectedLogs, path: str) -> None:

@@ -1,0 +1,476 @@
+"""CallActor and the telephone: how a call leaves its stream, what is said before, and who falls silent."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from actors.call import GOODBYE_SECONDS
+from actors.listener import Listener
+from actors.member import post
+from actors.messages import (
+    AnsweredBy,
+    CallerAudio,
+    ConsultAccepted,
+    ConsultEnded,
+    DeadlinePassed,
+    DigitPressed,
+    Floor,
+    HangUp,
+    Inject,
+    Say,
+    SendDigits,
+    Transfer,
+)
+from actors.phone_tools import phone_tools
+from actors.sound import ringing
+from actors.telephony import Target, Telephony
+from tests.actors.parts import (
+    LOUD,
+    QUIET,
+    committed,
+    function_call,
+    item_added,
+    response_created,
+    response_done,
+    speech_started,
+    speech_stopped,
+    transcribed,
+)
+from tests.actors.test_call import Call, Calls, begin_to_say, call, calls, instructions, items, say
+from tests.conftest import ExpectedLogs
+from tests.probe import PATIENCE_SECONDS, FakeModelSocket, wait_until
+from wire.caller_silence import Patience
+from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT
+from wire.journal import Then
+
+__all__ = ["call", "calls"]
+
+TELEPHONY = Telephony.model_validate(
+    {
+        "transfer": {"sales": "+15550100001", "workshop": {"number": "+15550100002", "warm": True}},
+        "digits": {"order": {"digits": 3}, "card": {"digits": 4, "secret": True}},
+        "send_digits": True,
+    }
+)
+SILENCE = DeadlinePassed(DeadlinePassed.CALLER_SILENCE)
+
+
+def with_telephone(calls: Calls, **differences: Any) -> Call:
+    return calls(tools=phone_tools(TELEPHONY), telephony=TELEPHONY, **differences)
+
+
+def use(socket: FakeModelSocket, name: str, arguments: str, words: str = "") -> None:
+    """The model calls a function, and says something before that or not."""
+    socket.say(response_created("resp_t"))
+    if words:
+        begin_to_say(socket, "resp_t", "item_w", words, "item_g")
+    called = function_call("resp_t", "item_t", "call_t", name)
+    called["item"]["arguments"] = arguments
+    socket.say(called, response_done("resp_t"))
+
+
+def caller_says(socket: FakeModelSocket, words: str, item: str = "item_u", previous: str = "item_g") -> None:
+    socket.say(
+        speech_started(item), speech_stopped(item), committed(item, previous), transcribed(item, words)
+    )
+
+
+def the_next(socket: FakeModelSocket, kind: str) -> dict[str, Any]:
+    """The next event of that type, whatever comes before it."""
+    while True:
+        event: dict[str, Any] = orjson.loads(socket._sent.get(timeout=PATIENCE_SECONDS))
+        if event["type"] == kind:
+            return event
+
+
+# Hanging up
+
+
+def test_the_model_hangs_up_when_its_goodbye_has_been_heard(calls: Calls) -> None:
+    """protocol-gotchas 26: generation ends long before playback does."""
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "hang_up", "{}", "Goodbye then!")
+    items(socket, 1)
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("ended", Then.HANG_UP)]
+    assert "response.create" not in [event["type"] for event in socket.sent()], "it has said goodbye"
+
+
+def test_a_model_that_hangs_up_without_a_word_is_made_to_say_goodbye(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    caller_says(socket, "That was all.")
+    wait_until(lambda: not call.actor._talk.assistant_had_last_word, "the caller has spoken")
+    use(socket, "hang_up", "{}")
+    assert "the caller has heard your goodbye" in items(socket, 1)[0][1]
+    assert GOODBYE in instructions(socket)
+    say(socket, "resp_b", "item_b", "Goodbye.", "item_t")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+
+
+def test_a_caller_who_speaks_before_the_goodbye_was_heard_is_not_hung_up_on(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "hang_up", "{}", "Goodbye then!")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    wait_until(lambda: call.actor._departure is not None, "the call is about to end")
+    socket.say(speech_started("item_u"))
+    assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
+    call.phone.expect("media")
+    call.phone.expect("mark")
+    call.phone.expect("clear")
+    socket.say(speech_stopped("item_u"), committed("item_u", "item_t"), transcribed("item_u", "Wait!"))
+    say(socket, "resp_2", "item_2", "Yes?", "item_u")
+    call.play()
+    call.pause()
+    assert not call.ended.is_set()
+
+
+def test_who_orders_a_goodbye_gets_one_that_the_caller_hears(call: Call) -> None:
+    socket = call.greet()
+    caller_says(socket, "Hm.")
+    socket.say(response_created("resp_1"))
+    call.floor(Floor.ASSISTANT)
+    say(socket, "resp_1", "item_1", "Well.", "item_u")
+    call.play()
+    call.pause()
+    post(call.ref, HangUp("closing time", goodbye=True))
+    call.wait()
+    assert call.journal.wait_for("ended")["reason"] == "closing time"
+
+
+# Leaving for somebody else
+
+
+def test_a_caller_is_transferred_when_the_announcement_has_been_heard(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "transfer_call", '{"to": "sales", "summary": "A buyer."}', "I put you through to sales.")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the announcement plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+    assert call.journal.detail == "+15550100001"
+    assert "response.create" not in [event["type"] for event in socket.sent()]
+    [tool] = [entry.tool for _, entry in call.journal.entries.values() if entry.tool]
+    assert tool.output is not None
+    assert "nobody has answered there" in tool.output, "what a stream finds that begins because of that"
+
+
+def test_a_transfer_without_a_word_is_not_waited_for(calls: Calls) -> None:
+    call = with_telephone(calls)
+    use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}')
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+
+
+def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Calls) -> None:
+    call = with_telephone(calls)
+    use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
+    wait_until(lambda: call.actor._departure is not None, "the call is about to leave")
+    about = "transferred to sales"
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, about)) == GOODBYE_SECONDS
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+
+
+def test_the_console_transfers_and_sends_keys_by_the_same_messages(calls: Calls) -> None:
+    first = with_telephone(calls)
+    first.greet()
+    post(first.ref, Transfer("sales"))
+    first.wait()
+    assert (first.journal.endings, first.journal.detail) == ([("transferred", Then.TRANSFER)], "+15550100001")
+    second = with_telephone(calls, call_sid="CA2")
+    second.greet()
+    post(second.ref, SendDigits("12#"))
+    second.wait()
+    assert (second.journal.endings, second.journal.detail) == ([("sent_digits", Then.SEND_DIGITS)], "12#")
+
+
+def test_a_number_that_is_not_on_the_list_is_not_called(calls: Calls, logs: ExpectedLogs) -> None:
+    logs.expect("no such person")
+    call = with_telephone(calls)
+    call.greet()
+    post(call.ref, Transfer("+15550100666"))
+    call.settle()
+    assert call.actor._departure is None
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.rooms: list[str] = []
+        self.given_up: list[str] = []
+
+    def consult(self, room: str, target: Target, summary: str) -> str:
+        self.rooms.append(room)
+        return "CA9"
+
+    def give_up(self, leg_sid: str) -> None:
+        self.given_up.append(leg_sid)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    return Desk()
+
+
+def consulting(calls: Calls, desk: Desk) -> tuple[Call, FakeModelSocket]:
+    call = with_telephone(calls, desk=desk)
+    socket = call.greet()
+    use(socket, "transfer_call", '{"to": "workshop", "summary": "A flat tyre."}', "One moment.")
+    call.play()
+    wait_until(lambda: bool(desk.rooms), "somebody is called")
+    return call, socket
+
+
+def test_the_caller_hears_it_ring_and_is_joined_when_somebody_takes_the_call(
+    calls: Calls, desk: Desk
+) -> None:
+    call, _ = consulting(calls, desk)
+    call.clock.expire(DeadlinePassed(DeadlinePassed.SILENCE))
+    call.actor._talk._dead_air._quiet_since -= 10
+    call.ref.tell(DeadlinePassed(DeadlinePassed.SILENCE))
+    call.play(ringing())
+    post(call.ref, ConsultAccepted(desk.rooms[0], "CA9"))
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.JOIN)]
+    assert call.journal.detail == f"{desk.rooms[0]} CA9"
+    assert desk.given_up == []
+
+
+def test_where_nobody_takes_it_the_model_is_told_and_the_call_goes_on(calls: Calls, desk: Desk) -> None:
+    call, socket = consulting(calls, desk)
+    post(call.ref, ConsultEnded(desk.rooms[0], "busy"))
+    assert "not connected: busy" in items(socket, 1)[0][1]
+    socket.expect("response.create")
+    say(socket, "resp_2", "item_2", "They are busy.", "item_t")
+    call.play()
+    call.pause()
+
+
+def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_with_the_assistant(
+    calls: Calls, desk: Desk
+) -> None:
+    call, socket = consulting(calls, desk)
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, ConsultAccepted(desk.rooms[0], "CA9"))
+    wait_until(lambda: call.actor._departure is not None, "the call is about to leave")
+    post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
+    assert call.journal.wait_for("does not leave") == {"reason": "transfer failed"}
+
+
+def test_a_caller_who_hangs_up_leaves_nobody_ringing(calls: Calls, desk: Desk) -> None:
+    call, _ = consulting(calls, desk)
+    wait_until(lambda: call.actor._operator._consultation.leg_sid == "CA9", "it is known whom we call")
+    call.hang_up()
+    wait_until(lambda: desk.given_up == ["CA9"], "that person was let go")
+
+
+# Keys
+
+
+def test_keys_that_nobody_asked_for_are_answered_as_words_are(call: Call) -> None:
+    socket = call.greet()
+    for key in "12#":
+        post(call.ref, DigitPressed(key))
+    item = socket.expect("conversation.item.create")["item"]
+    assert item["content"] == [{"type": "input_text", "text": "(The caller pressed the keys 1 2.)"}]
+    assert len(item["id"]) <= 32
+    socket.expect("response.create")
+    socket.say(item_added(item["id"], "item_g", "user"))
+    say(socket, "resp_1", "item_1", "Twelve, I see.", item["id"])
+    call.play()
+    call.pause()
+    call.ref.tell(DeadlinePassed(DeadlinePassed.JOURNAL))
+    call.settle()
+    assert call.journal.entries[item["id"]][1].text == "(The caller pressed the keys 1 2.)"
+
+
+class Everything(Listener):
+    """Keeps what a listener can hear of the caller."""
+
+    wants = (DigitPressed, CallerAudio)
+    heard: "list[Any]" = []  # noqa: RUF012  # one for all instances, so that the test finds it
+
+    def handle(self, message: Any) -> Any:
+        if isinstance(message, self.wants):
+            self.heard.append(message)
+            return None
+        return super().handle(message)
+
+
+def test_in_card_mode_digits_get_neither_to_the_model_nor_to_listeners_nor_to_the_journal(
+    calls: Calls,
+) -> None:
+    Everything.heard.clear()
+    call = with_telephone(calls, listeners=(Everything,))
+    socket = call.greet()
+    call.hear(LOUD)
+    assert socket.expect("input_audio_buffer.append")["audio"] == LOUD
+    use(socket, "collect_digits", '{"what": "card"}', "Please enter it.")
+    call.play()
+    call.journal.wait_for("card mode began")
+    for key in "4929":
+        call.hear(LOUD, 3)  # the key's tone
+        post(call.ref, DigitPressed(key))
+    appended = [socket.expect("input_audio_buffer.append")["audio"] for _ in range(12)]
+    assert appended == [QUIET] * 12, "as long as what it stands for"
+    assert "4 digits, which are kept from you" in items(socket, 1)[0][1]
+    call.journal.wait_for("card mode ended")
+    wait_until(lambda: len(Everything.heard) == 13, "the listener has heard everything")
+    assert [audio.payload for audio in Everything.heard] == [LOUD] + [QUIET] * 12
+    assert "4929" not in str(call.journal.events) + str(call.journal.entries)
+    messages = [timer.message for _, timer in call.clock.timers if isinstance(timer.message, DeadlinePassed)]
+    [unmute] = [message for message in messages if message.what == DeadlinePassed.UNMUTE]
+    call.ref.ask(unmute, timeout=PATIENCE_SECONDS)
+    call.hear(LOUD)
+    wait_until(lambda: Everything.heard[-1].payload == LOUD, "the caller is heard again")
+
+
+def test_tools_find_what_was_entered(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "collect_digits", '{"what": "card"}')
+    call.journal.wait_for("card mode began")
+    for key in "4929":
+        post(call.ref, DigitPressed(key))
+    items(socket, 1)
+    assert dict(call.actor._tools._context.digits) == {"card": "4929"}
+
+
+# Saying, injecting
+
+
+def test_whoever_may_has_the_assistant_say_something_word_for_word(call: Call) -> None:
+    socket = call.greet()
+    post(call.ref, Say("The shop closes in five minutes."))
+    assert instructions(socket) == (
+        'Say exactly these words to the caller and then stop: "The shop closes in five minutes."'
+    )
+
+
+def test_the_model_is_let_know_and_so_is_its_successor(call: Call, logs: ExpectedLogs) -> None:
+    logs.expect("CA1: model socket lost")
+    first = call.greet()
+    post(call.ref, Inject("The caller is a member.", respond=True))
+    assert items(first, 1) == [("system", "The caller is a member.")]
+    assert first.expect("response.create") == {"type": "response.create"}
+    first.end("lost: reset")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
+    second = call.connect(2)
+    told = items(second, 2)
+    assert told[-1] == ("system", "The caller is a member.")
+
+
+# Who answers a call that we placed
+
+
+@pytest.mark.parametrize("verdict", ["human", "unknown"])
+def test_a_person_is_talked_to(call: Call, verdict: str) -> None:
+    call.greet()
+    post(call.ref, AnsweredBy(verdict))
+    assert call.journal.wait_for("answered by") == {"verdict": verdict}
+    assert call.actor._departure is None
+
+
+@pytest.mark.parametrize(("verdict", "outcome"), [("fax", "fax"), ("machine_start", "voicemail")])
+def test_nobody_talks_to_a_machine_without_a_message(call: Call, verdict: str, outcome: str) -> None:
+    call.greet()
+    post(call.ref, AnsweredBy(verdict))
+    call.wait()
+    assert call.journal.endings == [(outcome, Then.HANG_UP)]
+
+
+def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
+    call = calls(voicemail="Please call us back.")
+    socket = call.talk()
+    begin_to_say(socket, "resp_g", "item_g", "Hello, this is", None, ms=2000)
+    call.phone.expect("media")
+    call.phone.expect("mark")
+    socket.say(speech_started("item_u"))
+    call.phone.expect("clear")
+    call.floor(Floor.CALLER)
+    socket.sent()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    update = the_next(socket, "session.update")
+    assert update["session"]["audio"]["input"] == {"turn_detection": None}
+    assert "voice" not in str(update)
+    # What it had heard of the machine's greeting it may just be answering.
+    socket.say(response_done("resp_g", status="cancelled"))
+    assert 'Say exactly these words to the caller and then stop: "Please call us back."' in instructions(
+        socket
+    )
+    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
+
+
+# A caller who falls silent
+
+
+def silent(calls: Calls, **differences: Any) -> tuple[Call, FakeModelSocket]:
+    call = calls(caller_patience=Patience(60.0, 1), **differences)
+    return call, call.greet()
+
+
+def a_minute_passes(call: Call) -> None:
+    """In silence, as far as it is the caller's turn."""
+    call.settle()
+    if call.actor._caller_silence._since is not None:
+        call.actor._caller_silence._since -= 60
+    call.ref.ask(SILENCE, timeout=PATIENCE_SECONDS)
+
+
+def test_a_silent_caller_is_asked_and_then_the_call_ends_with_a_goodbye(calls: Calls) -> None:
+    call, socket = silent(calls)
+    a_minute_passes(call)
+    assert REPROMPT in instructions(socket)
+    say(socket, "resp_1", "item_1", "Are you still there?", "item_g")
+    call.play()
+    call.pause()
+    a_minute_passes(call)
+    assert NOBODY_THERE in instructions(socket)
+    say(socket, "resp_2", "item_2", "Goodbye.", "item_1")
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("caller_silent", Then.HANG_UP)]
+    assert call.journal.kinds().count("reprompt") == 1
+
+
+def test_who_says_something_is_asked_again_and_not_hung_up_on(calls: Calls) -> None:
+    call, socket = silent(calls)
+    for turn in range(3):
+        caller_says(socket, "I am thinking.", f"item_u{turn}", f"item_{turn - 1}" if turn else "item_g")
+        call.floor(Floor.ASSISTANT)
+        say(socket, f"resp_{turn}", f"item_{turn}", "Take your time.", f"item_u{turn}")
+        call.play()
+        call.pause()
+        a_minute_passes(call)
+        assert REPROMPT in instructions(socket), "and never goodbye"
+        say(socket, f"resp_r{turn}", f"item_r{turn}", "Still there?", f"item_{turn}")
+        call.play()
+        call.pause()
+
+
+def test_while_a_tool_works_or_somebody_is_called_nobody_is_asked(calls: Calls, desk: Desk) -> None:
+    call = with_telephone(calls, desk=desk, caller_patience=Patience(60.0, 1))
+    socket = call.greet()
+    use(socket, "transfer_call", '{"to": "workshop", "summary": ""}', "One moment.")
+    wait_until(lambda: bool(desk.rooms), "somebody is called")
+    call.play()
+    a_minute_passes(call)
+    assert "reprompt" not in call.journal.kinds()

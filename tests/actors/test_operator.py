@@ -1,0 +1,400 @@
+"""The operator by messages alone: who is connected, what is entered, and who gets to know of it."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from actors.call_context import CallContext
+from actors.departure import Departure
+from actors.member import CallError
+from actors.messages import (
+    Asked,
+    CollectDigits,
+    ConsultAccepted,
+    ConsultEnded,
+    ConsultPlaced,
+    DeadlinePassed,
+    DigitPressed,
+    Playback,
+    SendDigits,
+    Transfer,
+)
+from actors.meter import Outcome
+from actors.operator import CONNECTING, SENT, TAIL_SECONDS, Operator
+from actors.telephony import Target, Telephony
+from actors.tool import ToolError
+from tests.conftest import ExpectedLogs
+from tests.probe import PATIENCE_SECONDS, HandClock, Probe, wait_until
+from wire.journal import Then
+
+TELEPHONY = Telephony.model_validate(
+    {
+        "transfer": {"sales": "+15550100001", "workshop": {"number": "+15550100002", "warm": True}},
+        "digits": {"order": {"digits": 4}, "card": {"digits": 4, "secret": True}},
+        "send_digits": True,
+    }
+)
+LEG = "CA2"
+
+
+class FakeCall:
+    """Remembers what the operator does to it."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.notes: list[tuple[str, dict[str, Any]]] = []
+
+    def note(self, kind: str, **data: Any) -> None:
+        self.notes.append((kind, data))
+
+    def depart(self, departure: Departure) -> None:
+        self.done.append(departure)
+
+    def stay(self, why: str) -> None:
+        self.done.append(("stay", why))
+
+    def keys_entered(self, digits: str) -> None:
+        self.done.append(("keys", digits))
+
+    def stop_talking(self) -> None:
+        self.done.append("hush")
+
+    def mute_caller(self, muted: bool) -> None:
+        self.done.append(("mute", muted))
+
+
+class FakeDesk:
+    """Calls people, or does not."""
+
+    def __init__(self) -> None:
+        self.consulted: list[tuple[str, Target, str]] = []
+        self.given_up: list[str] = []
+        self.refusal: CallError | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def consult(self, room: str, target: Target, summary: str) -> str:
+        self.consulted.append((room, target, summary))
+        self.answers.wait(PATIENCE_SECONDS)
+        if self.refusal is not None:
+            raise self.refusal
+        return LEG
+
+    def give_up(self, leg_sid: str) -> None:
+        self.given_up.append(leg_sid)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+class Scene:
+    def __init__(self, telephony: Telephony = TELEPHONY, desk: FakeDesk | None = None) -> None:
+        self.call = FakeCall()
+        self.ref = Probe("call")
+        self.desk = desk
+        self.clock = HandClock()
+        self.digits: dict[str, str] = {}
+        context = CallContext("CA1", "+4930111", "+4930222", {})
+        self.operator = Operator(self.call, self.ref, telephony, context, self.digits, desk, self.clock)
+
+    def ask(self, order: Any) -> "Future[str]":
+        reply: Future[str] = Future()
+        self.operator.handle(Asked(order, reply))
+        return reply
+
+    def press(self, keys: str) -> None:
+        for key in keys:
+            self.operator.handle(DigitPressed(key))
+
+    def consulted(self) -> str:
+        """The room, once somebody is called."""
+        placed = self.ref.expect(ConsultPlaced)
+        self.operator.handle(placed)
+        return placed.room
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def warm() -> Iterator[Scene]:
+    desk = FakeDesk()
+    yield Scene(desk=desk)
+    desk.answers.set()
+
+
+# Transfers
+
+
+@pytest.mark.parametrize("to", ["sales", "+15550100001"])
+def test_a_caller_is_connected_with_whom_the_list_names(scene: Scene, to: str) -> None:
+    assert scene.ask(Transfer(to)).result(0) == CONNECTING
+    assert scene.call.done == [
+        Departure("transferred to sales", Outcome.TRANSFERRED, Then.TRANSFER, "+15550100001")
+    ]
+    assert scene.call.notes == [("transfer", {"to": "sales", "warm": False})]
+
+
+@pytest.mark.parametrize("to", ["", "boss", "+15550100666", "SALES"])
+def test_nobody_else_is_called(scene: Scene, logs: ExpectedLogs, to: str) -> None:
+    """protocol-gotchas 43: whatever the model was talked into."""
+    logs.expect("not done: There is no such person on the list")
+    with pytest.raises(ToolError, match="no such person"):
+        scene.ask(Transfer(to)).result(0)
+    assert scene.call.done == []
+
+
+def test_an_order_of_which_nobody_waits_is_carried_out_all_the_same(scene: Scene) -> None:
+    scene.operator.handle(Transfer("sales"))
+    assert isinstance(scene.call.done[0], Departure)
+
+
+def test_a_person_is_called_first_and_the_caller_joined_when_they_agree(warm: Scene) -> None:
+    reply = warm.ask(Transfer("workshop", "Wants a bicycle."))
+    room = warm.consulted()
+    assert warm.operator.ringing
+    assert warm.desk is not None
+    assert [(told, summary) for told, _, summary in warm.desk.consulted] == [(room, "Wants a bicycle.")]
+    assert not reply.done(), "the model waits for it"
+    assert warm.call.done == [], "and the caller stays with the assistant meanwhile"
+    warm.operator.handle(ConsultAccepted(room, LEG))
+    assert reply.result(0) == CONNECTING
+    assert warm.call.done == [
+        Departure("transferred to workshop", Outcome.TRANSFERRED, Then.JOIN, f"{room} {LEG}")
+    ]
+    warm.operator.departed(Then.JOIN)
+    assert warm.desk.given_up == []
+
+
+def test_a_person_who_does_not_take_the_call_leaves_the_caller_where_they_are(warm: Scene) -> None:
+    reply = warm.ask(Transfer("workshop"))
+    warm.operator.handle(ConsultEnded(warm.consulted(), "no-answer"))
+    with pytest.raises(ToolError, match="not connected: no-answer"):
+        reply.result(0)
+    assert not warm.operator.ringing
+    assert warm.call.notes[-1] == ("transfer failed", {"to": "workshop", "reason": "no-answer"})
+
+
+def test_a_call_that_cannot_be_placed_is_a_failure(warm: Scene, logs: ExpectedLogs) -> None:
+    logs.expect("nobody can be called: no money")
+    assert warm.desk is not None
+    warm.desk.refusal = CallError("no money")
+    reply = warm.ask(Transfer("workshop"))
+    warm.operator.handle(warm.ref.expect(ConsultEnded))
+    with pytest.raises(ToolError, match="it could not be called"):
+        reply.result(0)
+
+
+def test_who_agrees_and_hangs_up_at_once_does_not_get_the_caller(warm: Scene) -> None:
+    reply = warm.ask(Transfer("workshop"))
+    room = warm.consulted()
+    warm.operator.handle(ConsultAccepted(room, LEG))
+    warm.operator.handle(ConsultEnded(room, "completed"))
+    assert warm.call.done[-1] == ("stay", "transfer failed")
+    assert reply.result(0) == CONNECTING
+
+
+def test_a_caller_who_hangs_up_leaves_nobody_ringing(warm: Scene) -> None:
+    reply = warm.ask(Transfer("workshop"))
+    warm.consulted()
+    warm.operator.departed(Then.HANG_UP)
+    assert warm.desk is not None
+    wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
+    with pytest.raises(ToolError):
+        reply.result(0)
+
+
+def test_nor_one_who_hangs_up_while_twilio_is_still_asked(warm: Scene) -> None:
+    assert warm.desk is not None
+    warm.desk.answers.clear()
+    warm.ask(Transfer("workshop"))
+    warm.operator.departed(Then.HANG_UP)
+    warm.desk.answers.set()
+    warm.consulted()
+    wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
+
+
+def test_a_call_that_is_over_before_twilio_answers_leaves_nobody_ringing(
+    warm: Scene, logs: ExpectedLogs
+) -> None:
+    logs.allow("may go on ringing")
+    assert warm.desk is not None
+    warm.desk.answers.clear()
+    warm.ask(Transfer("workshop"))
+    warm.ref.die()
+    warm.desk.answers.set()
+    wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
+
+
+def test_nobody_is_rung_for_ever(warm: Scene) -> None:
+    reply = warm.ask(Transfer("workshop"))
+    room = warm.consulted()
+    assert warm.clock.timers[0][0] == 25 + 60
+    warm.operator.due(DeadlinePassed.CONSULT, "another room")
+    assert warm.operator.ringing
+    warm.operator.due(DeadlinePassed.CONSULT, room)
+    with pytest.raises(ToolError, match="nobody took it in time"):
+        reply.result(0)
+    wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
+
+
+def test_what_is_heard_of_another_consultation_changes_nothing(warm: Scene) -> None:
+    warm.ask(Transfer("workshop"))
+    warm.consulted()
+    warm.operator.handle(ConsultAccepted("another room", "CA3"))
+    warm.operator.handle(ConsultEnded("another room", "busy"))
+    assert warm.operator.ringing
+    assert warm.call.done == []
+
+
+def test_two_people_are_not_called_at_once(warm: Scene, logs: ExpectedLogs) -> None:
+    logs.expect("being called already")
+    warm.ask(Transfer("workshop"))
+    with pytest.raises(ToolError, match="being called already"):
+        warm.ask(Transfer("workshop")).result(0)
+    warm.operator.handle(ConsultEnded(warm.consulted(), "busy"))
+    warm.ask(Transfer("workshop"))
+    warm.consulted()
+
+
+def test_without_an_account_nobody_is_called(scene: Scene, logs: ExpectedLogs) -> None:
+    logs.expect("Nobody can be called")
+    with pytest.raises(ToolError, match="Nobody can be called"):
+        scene.ask(Transfer("workshop")).result(0)
+
+
+# Keys that are sent
+
+
+def test_keys_are_pressed_when_the_call_has_left_its_stream(scene: Scene) -> None:
+    assert scene.ask(SendDigits("1w2#")).result(0) == SENT
+    [departure] = scene.call.done
+    assert (departure.then, departure.detail) == (Then.SEND_DIGITS, "1w2#")
+    assert scene.call.notes == [("keys sent", {"count": 4})], "which ones may be a secret"
+
+
+@pytest.mark.parametrize("digits", ["", "call me", "1 2", "1" * 65, "１"])
+def test_what_is_no_key_is_not_pressed(scene: Scene, logs: ExpectedLogs, digits: str) -> None:
+    logs.expect("no keys")
+    with pytest.raises(ToolError, match="no keys"):
+        scene.ask(SendDigits(digits)).result(0)
+
+
+# Keys that are entered
+
+
+def test_the_model_is_told_what_was_asked_for(scene: Scene) -> None:
+    reply = scene.ask(CollectDigits("order"))
+    scene.press("123")
+    assert not reply.done()
+    scene.press("4")
+    assert reply.result(0) == "The caller has entered: 1234"
+    assert scene.digits == {"order": "1234"}
+    assert scene.call.done == ["hush"] * 4, "who types has understood, and nobody is muted for it"
+
+
+def test_a_secret_number_is_for_tools_alone(scene: Scene) -> None:
+    """Card mode: the digits come neither to the model nor into any note."""
+    reply = scene.ask(CollectDigits("card"))
+    assert scene.operator.card_mode
+    assert scene.call.done == [("mute", True)]
+    scene.press("9876")
+    assert reply.result(0) == "The caller has entered it: 4 digits, which are kept from you."
+    assert scene.digits == {"card": "9876"}
+    assert "9876" not in str(scene.call.notes)
+    assert [kind for kind, _ in scene.call.notes] == ["card mode began", "card mode ended"]
+
+
+def test_the_tone_of_the_last_key_is_not_heard_either(scene: Scene) -> None:
+    scene.ask(CollectDigits("card"))
+    scene.press("9876")
+    assert scene.operator.card_mode
+    assert ("mute", False) not in scene.call.done
+    [(seconds, timer)] = [
+        each for each in scene.clock.timers if each[1].message.what == DeadlinePassed.UNMUTE
+    ]
+    assert seconds == TAIL_SECONDS
+    scene.operator.due(DeadlinePassed.UNMUTE, timer.message.about)
+    assert scene.call.done[-1] == ("mute", False)
+    assert not scene.operator.card_mode
+
+
+def test_a_second_secret_right_behind_the_first_is_not_unmuted_by_the_first_one_s_end(scene: Scene) -> None:
+    scene.ask(CollectDigits("card"))
+    scene.press("9876")
+    first = scene.clock.timers[-1][1].message.about
+    scene.ask(CollectDigits("card"))
+    scene.operator.due(DeadlinePassed.UNMUTE, first)
+    assert scene.call.done[-1] == ("mute", True)
+    assert scene.operator.card_mode
+
+
+def test_too_few_digits_are_told_without_saying_which(scene: Scene) -> None:
+    reply = scene.ask(CollectDigits("card"))
+    scene.press("98#")
+    with pytest.raises(ToolError, match="entered 2 digits in time, which is not enough") as told:
+        reply.result(0)
+    assert "98" not in str(told.value)
+    assert scene.digits == {}
+
+
+def test_a_caller_who_enters_nothing_is_waited_for_from_the_end_of_the_question(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("actors.operator.time.monotonic", lambda: now[0])
+    reply = scene.ask(CollectDigits("order"))
+    now[0] += 15
+    scene.operator.handle(Playback(assistant=False, sound=False))
+    now[0] += 19
+    scene.operator.due(DeadlinePassed.DIGITS, None)
+    assert not reply.done()
+    now[0] += 1
+    scene.operator.due(DeadlinePassed.DIGITS, None)
+    with pytest.raises(ToolError, match="entered no digits in time"):
+        reply.result(0)
+
+
+def test_who_has_begun_is_not_made_to_begin_anew_by_the_end_of_the_question(scene: Scene) -> None:
+    reply = scene.ask(CollectDigits("order"))
+    scene.press("12")
+    scene.operator.handle(Playback(assistant=False, sound=False))
+    scene.press("34")
+    assert reply.result(0) == "The caller has entered: 1234"
+
+
+def test_keys_that_nobody_asked_for_are_told_together(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("actors.operator.time.monotonic", lambda: now[0])
+    scene.press("12")
+    assert scene.call.done == []
+    now[0] += 2.0
+    scene.operator.due(DeadlinePassed.DIGITS, None)
+    scene.press("3#")
+    assert scene.call.done == [("keys", "12"), ("keys", "3")]
+    deaf = Scene(Telephony(hear_keys=False))
+    deaf.press("12#")
+    assert deaf.call.done == []
+
+
+def test_what_is_not_on_the_list_or_comes_twice_is_refused(scene: Scene, logs: ExpectedLogs) -> None:
+    logs.expect("There is nothing of that name")
+    logs.expect("entering something else")
+    with pytest.raises(ToolError, match="nothing of that name"):
+        scene.ask(CollectDigits("pin")).result(0)
+    first = scene.ask(CollectDigits("order"))
+    with pytest.raises(ToolError, match="entering something else"):
+        scene.ask(CollectDigits("card")).result(0)
+    scene.press("1234")
+    assert first.result(0)
+
+
+def test_a_call_that_leaves_answers_whoever_still_waits(scene: Scene) -> None:
+    reply = scene.ask(CollectDigits("card"))
+    scene.operator.departed(Then.RESUME)
+    with pytest.raises(CallError, match="left its stream"):
+        reply.result(0)

@@ -1,0 +1,358 @@
+"""Real calls that are transferred, press keys, enter a card's number and hang up, over a simulated phone network."""
+
+import json
+import wave
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator import dtmf
+from simulator.callee import Busy, NoAnswer, Person
+from simulator.network import PhoneNetwork
+from simulator.phone import Phone
+from simulator.phone_events import Spoke
+from simulator.realtime import OfflineModel
+from simulator.script import ScriptedCall, ScriptedReply, tone
+from simulator.server_process import ServerProcess
+from simulator.session import RealtimeSession
+from simulator.twilio_rest import TwilioRest
+from store.database import Database
+from store.history import History
+from tests.actors.test_recorder import tracks
+from tests.end_to_end.phrasebook import Phrasebook, spoken
+from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, Stage, finished, server_settings
+from tests.end_to_end.test_listeners import SECRET, TOLERANCE_SAMPLES, received, samples, sounds
+from tests.probe import wait_until
+from tests.store.test_outbox import Receiver, receiving
+from wire.transcript import Entry
+
+pytestmark = pytest.mark.slow
+
+WORKSHOP, SALES = "+15550100008", "+15550100009"
+CARD = "7391468205"
+ASSISTANT = f"""
+name = "Tests"
+instructions = "You are a test."
+greeting = "Hello there"
+tools = ["tests.end_to_end.extensions:look_up_order"]
+
+[telephony]
+send_digits = true
+[telephony.transfer]
+sales = "{SALES}"
+[telephony.transfer.workshop]
+number = "{WORKSHOP}"
+warm = true
+ring_seconds = 10
+[telephony.digits.card]
+digits = {len(CARD)}
+secret = true
+
+[recording]
+[transcript]
+"""
+
+
+def tool(name: str, words: str = "", **arguments: Any) -> ScriptedReply:
+    """The model calls a function, and says something before it."""
+    audio = tone(500) if words else b""
+    return ScriptedReply(words, (ScriptedCall(name, json.dumps(arguments)),), audio=audio)
+
+
+def book() -> Phrasebook:
+    return Phrasebook(
+        {
+            "Where is my order?": [tool("look_up_order", number=17, seconds=1.5)],
+            "Are you still there?": [spoken("Yes", 400)],
+            "Enough of that": [spoken("As you like", 400)],
+            "I want to pay": [tool("collect_digits", "Please enter it", what="card")],
+            "The workshop please": [
+                tool("transfer_call", "One moment", to="workshop", summary="A flat tyre.")
+            ],
+            "Sales please": [tool("transfer_call", "I put you through", to="sales", summary="")],
+            "Choose two": [tool("send_digits", "Pressing", digits="2w7#")],
+            "Goodbye": [tool("hang_up", "Goodbye then")],
+        },
+        {
+            "Say exactly these words": [spoken("Hello there", 400)],
+            "The result of your last function call": [spoken("Nobody is there", 600)],
+        },
+        after_tools=spoken("Here is what I found", 3000),
+    )
+
+
+class Exchange:
+    """A server with a model behind it, before a phone network with Twilio's REST API."""
+
+    def __init__(self, stage: Stage, network: PhoneNetwork, directory: Path) -> None:
+        self.stage = stage
+        self.network = network
+        self.directory = directory
+
+    @property
+    def script(self) -> Phrasebook:
+        assert isinstance(self.stage.script, Phrasebook)
+        return self.stage.script
+
+    def ask(self, phone: Phone, words: str) -> None:
+        phone.say(self.script.audio(words)).wait(PATIENCE)
+
+    def story(self, call_sid: str) -> tuple[list[Entry], dict[str, list[dict[str, Any]]]]:
+        """What the database has of a call: what was said, and what happened, by kind."""
+        database = Database(f"sqlite:///{self.directory / 'switchboard.db'}")
+        try:
+            told = History(database).story(call_sid)
+        finally:
+            database.close()
+        events: dict[str, list[dict[str, Any]]] = {}
+        for each in told:
+            if isinstance(each.what, str):
+                events.setdefault(each.what, []).append(each.data)
+        return [each.what for each in told if isinstance(each.what, Entry)], events
+
+    def outcome(self, call_sid: str) -> str:
+        database = Database(f"sqlite:///{self.directory / 'switchboard.db'}")
+        try:
+            [call] = History(database).find(call_sid)
+        finally:
+            database.close()
+        return call.outcome
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    directory = tmp_path_factory.mktemp("telephony")
+    script = book()
+    with OfflineModel(pace=100, **script.equipment()) as model, receiving() as receiver:
+        webhook = f'[webhook]\nurl = "{receiver.url}"\n'
+        (directory / "assistant.toml").write_text(ASSISTANT + webhook)
+        settings = server_settings(model, directory)
+        network = PhoneNetwork(
+            AUTH_TOKEN, server_url=settings["PUBLIC_URL"], speak=lambda text: tone(300, 900)
+        )
+        with network, TwilioRest(network) as rest:
+            settings |= {
+                "ASSISTANT": str(directory / "assistant.toml"),
+                "TWILIO_ACCOUNT_SID": network.account_sid,
+                "TWILIO_API_URL": rest.url,
+                "RECORDINGS": str(directory / "recordings"),
+                "WEBHOOK_SECRET": SECRET,
+            }
+            with ServerProcess(settings, directory) as server:
+                made = Exchange(Stage(server, model, script), network, directory)
+                made.receiver = receiver  # type: ignore[attr-defined]
+                yield made
+    errors = [line for line in made.stage.log().splitlines() if " ERROR " in line or "Traceback" in line]
+    assert errors == []
+
+
+@pytest.fixture
+def line(exchange: Exchange, tmp_path: Path) -> Iterator[tuple[Phone, RealtimeSession]]:
+    with exchange.stage.call(network=exchange.network, recording=tmp_path / "phone.wav") as both:
+        yield both
+
+
+def test_a_caller_is_put_through_and_the_call_is_over_after_that(exchange: Exchange, line: Any) -> None:
+    phone, _ = line
+    exchange.network.callees[SALES] = Person(after_s=0.2)
+    exchange.ask(phone, "Sales please")
+    sales = exchange.network.await_call(SALES, PATIENCE)
+    sales.await_answer(PATIENCE)
+    phone.say(tone(300, 600)).wait(PATIENCE)
+    sales.await_assistant(PATIENCE, 0.0)
+    sales.hang_up()
+    assert finished(phone).reason == "hangup"
+    assert exchange.outcome(phone.call_sid) == "transferred"
+
+
+@pytest.mark.parametrize("callee", [Busy(), NoAnswer(after_s=0.3)])
+def test_a_caller_who_cannot_be_put_through_is_with_the_assistant_again_and_told_so(
+    exchange: Exchange, line: Any, callee: Any
+) -> None:
+    phone, _ = line
+    exchange.network.callees[SALES] = callee
+    exchange.ask(phone, "Sales please")
+    exchange.network.await_call(SALES, PATIENCE)
+    phone.await_stream(PATIENCE, 2)
+    phone.await_assistant(PATIENCE)
+    phone.await_silence(300, PATIENCE)
+    exchange.ask(phone, "Goodbye")
+    assert finished(phone).reason == "hangup"
+    entries, events = exchange.story(phone.call_sid)
+    assert "Nobody is there" in [entry.text for entry in entries]
+    assert len(events["transfer failed"]) == 1
+
+
+def test_the_goodbye_is_heard_to_its_end_before_the_call_ends(exchange: Exchange, line: Any) -> None:
+    phone, _ = line
+    exchange.ask(phone, "Goodbye")
+    result = finished(phone)
+    assert result.reason == "hangup"
+    began, ended = result.audible[-1]
+    assert (ended - began) / 8 == pytest.approx(500, abs=30)
+    entries, _ = exchange.story(phone.call_sid)
+    assert [entry.heard_text for entry in entries if entry.speaker == "assistant"][-1] == "Goodbye then"
+
+
+def test_keys_are_pressed_and_the_same_conversation_goes_on(exchange: Exchange, line: Any) -> None:
+    phone, first = line
+    exchange.ask(phone, "Choose two")
+    phone.await_digits("27#", PATIENCE)
+    phone.await_stream(PATIENCE, 2)
+    exchange.stage.model.await_session(len(exchange.stage.model.sessions), PATIENCE)
+    exchange.ask(phone, "Goodbye")
+    assert finished(phone).reason == "hangup"
+    entries, _ = exchange.story(phone.call_sid)
+    assert [entry.text for entry in entries if entry.speaker == "caller"] == ["Choose two", "Goodbye"]
+    second = exchange.stage.model.sessions[-1]
+    assert second is not first
+    assert any("Choose two" in str(event) for event in second.received)
+
+
+def test_a_person_who_does_not_take_the_call_leaves_the_caller_with_the_assistant(
+    exchange: Exchange, line: Any
+) -> None:
+    phone, _ = line
+    exchange.network.callees[WORKSHOP] = Busy(after_s=0.2)
+    exchange.ask(phone, "The workshop please")
+    exchange.network.await_call(WORKSHOP, PATIENCE)
+    exchange.script.await_answer("transfer_call", PATIENCE)
+    phone.await_assistant(PATIENCE)
+    _, events = exchange.story(phone.call_sid)
+    assert [event["reason"] for event in events["transfer failed"]] == ["busy"]
+    phone.hang_up()
+    finished(phone)
+
+
+def test_a_caller_who_hangs_up_meanwhile_leaves_nobody_ringing(exchange: Exchange, line: Any) -> None:
+    phone, _ = line
+    exchange.network.callees[WORKSHOP] = NoAnswer()
+    exchange.ask(phone, "The workshop please")
+    workshop = exchange.network.await_call(WORKSHOP, PATIENCE)
+    phone.hang_up()
+    finished(phone)
+    assert workshop.await_end(PATIENCE).reason in ("completed", "canceled")
+
+
+def test_a_whole_call_leaves_four_accounts_that_agree_and_a_card_number_in_none(
+    exchange: Exchange, line: Any, tmp_path: Path
+) -> None:
+    """Slow tool, interruption, card mode, warm transfer; told by recording, transcript, webhook and database."""
+    phone, session = line
+    exchange.network.callees[WORKSHOP] = Person(after_s=0.3, says=tone(300, 500))
+    exchange.ask(phone, "Where is my order?")
+    exchange.script.await_answer("Where is my order?", PATIENCE)
+    exchange.ask(phone, "Are you still there?")
+    phone.await_assistant(PATIENCE)
+    told = exchange.script.await_answer("look_up_order", PATIENCE)
+    phone.await_assistant(PATIENCE, told)
+    exchange.ask(phone, "Enough of that")
+    phone.await_silence(300, PATIENCE)
+    enter_card(exchange, phone)
+    warm_transfer(exchange, phone)
+    finished(phone)
+
+    entries, events = exchange.story(phone.call_sid)
+    assert exchange.outcome(phone.call_sid) == "transferred"
+    tools = [entry.tool for entry in entries if entry.tool]
+    assert [tool.name for tool in tools if tool] == ["look_up_order", "collect_digits", "transfer_call"]
+    assert len(events["card mode began"]) == len(events["card mode ended"]) == 1
+    assert len(events["transfer accepted"]) == 1
+    cut = [entry for entry in entries if entry.speaker == "assistant" and entry.heard_ms < entry.total_ms]
+    assert [entry.text for entry in cut] == ["Here is what I found"]
+
+    [recording] = (exchange.directory / "recordings").rglob(f"*{phone.call_sid}.wav")
+    assert_aligned(recording, tmp_path / "phone.wav")
+    [transcript] = (exchange.directory / "recordings").rglob(f"*{phone.call_sid}.jsonl")
+    lines = [json.loads(text) for text in transcript.read_text().splitlines()]
+    said = {each["item_id"]: each for each in lines if each["kind"] == "said"}
+    assert {item: each["heard_text"] for item, each in said.items()} == {
+        entry.item_id: entry.heard_text for entry in entries if entry.tool is None
+    }
+    receiver: Receiver = exchange.receiver  # type: ignore[attr-defined]
+    told_of = [event for event in all_events(receiver) if event["call_sid"] == phone.call_sid]
+    turns = {event["item_id"]: event for event in told_of if event["type"] == "turn"}
+    assert {item: each["heard_ms"] for item, each in turns.items()} == {
+        entry.item_id: entry.heard_ms for entry in entries if entry.tool is None
+    }
+    assert told_of[-1]["type"] == "ended"
+    assert told_of[-1]["outcome"] == "transferred"
+
+    assert_nowhere(exchange, session, recording, told_of)
+
+
+def all_events(receiver: Receiver) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = received(receiver)
+    while not receiver.received.empty():
+        events += received(receiver)
+    return events
+
+
+def enter_card(exchange: Exchange, phone: Phone) -> None:
+    exchange.ask(phone, "I want to pay")
+    phone.await_assistant(PATIENCE)
+    phone.await_silence(300, PATIENCE)
+    for key in CARD:
+        # Twilio tells of the key, and the tone is on the line as well.
+        phone.press(key)
+        phone.say(dtmf.tones(key)).wait(PATIENCE)
+    told = exchange.script.await_answer("collect_digits", PATIENCE)
+    phone.await_assistant(PATIENCE, told)
+    phone.await_silence(700, PATIENCE)
+
+
+def warm_transfer(exchange: Exchange, phone: Phone) -> None:
+    exchange.ask(phone, "The workshop please")
+    workshop = exchange.network.await_call(WORKSHOP, PATIENCE)
+    workshop.await_answer(PATIENCE)
+    workshop.await_assistant(PATIENCE, 0.0)  # what Twilio says to them
+    workshop.press("1")
+    conferences = exchange.network.conferences
+    wait_until(lambda: [each.status for each in conferences.values()] == ["in-progress"], "the two have met")
+    phone.say(tone(400, 700)).wait(PATIENCE)
+    workshop.await_silence(300, PATIENCE)
+    workshop.hang_up()
+    spoke = [event.text for event in workshop.await_end(PATIENCE).events if isinstance(event, Spoke)]
+    assert "A flat tyre." in spoke[0]
+    [conference] = conferences.values()
+    assert conference.ended_because == "participant-with-end-conference-on-exit-left"
+
+
+def assert_aligned(ours: Path, phones: Path) -> None:
+    """Within 20 ms of the phone's own, but for what was entered in card mode."""
+    caller, assistant = (samples(track) for track in tracks(ours))
+    with wave.open(str(phones)) as wav:
+        both = array("h", wav.readframes(wav.getnframes()))
+    spoken_ours, spoken_phone = sounds(caller), sounds(both[0::2])
+    shift = spoken_phone[0][0] - spoken_ours[0][0]
+    heard_ours = sounds(assistant)
+    assert len(heard_ours) >= 6
+    heard_phone = sounds(both[1::2])[: len(heard_ours)]
+    for (start, end), (true_start, true_end) in zip(heard_ours, heard_phone, strict=True):
+        assert start + shift == pytest.approx(true_start, abs=TOLERANCE_SAMPLES)
+        assert end + shift == pytest.approx(true_end, abs=TOLERANCE_SAMPLES)
+
+
+def assert_nowhere(
+    exchange: Exchange, session: RealtimeSession, recording: Path, events: list[dict[str, Any]]
+) -> None:
+    """The card's number: not as digits, not as tones."""
+    caller, assistant = tracks(recording)
+    for audio in (caller, assistant, session.audio):
+        assert dtmf.Detector().feed(audio) == ""
+    texts = [
+        exchange.stage.log(),
+        json.dumps(events),
+        *(str(event) for event in session.received),
+        *(
+            path.read_text()
+            for path in (exchange.directory / "recordings").rglob("*")
+            if path.suffix in (".jsonl", ".txt", ".vtt")
+        ),
+    ]
+    databases = [path.read_bytes() for path in exchange.directory.glob("switchboard.db*")]
+    assert not any(CARD in text or CARD[:4] in text for text in texts)
+    assert not any(CARD.encode() in content for content in databases)

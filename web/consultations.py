@@ -1,0 +1,45 @@
+"""Calls to people who are to take a caller over: placed for a CallActor, and told to it by Twilio's questions."""
+
+from urllib.parse import urlencode
+
+from actors.carrier import Carrier, CarrierError
+from actors.member import CallError
+from actors.telephony import Target
+from web.twiml import CALL_FIELD, CONSULT_STATUS_PATH, ROOM_FIELD, Documents
+
+
+class ConsultDesk:
+    """An `actors.operator.Desk` for one call. Any thread; both methods wait for Twilio."""
+
+    def __init__(
+        self, carrier: Carrier, documents: Documents, base_url: str, call_sid: str, caller_id: str
+    ) -> None:
+        """`documents` are those of the caller's call; `caller_id` is who the others see."""
+        self._carrier = carrier
+        self._documents = documents
+        self._base_url = base_url
+        self._call_sid = call_sid
+        self._caller_id = caller_id
+
+    def consult(self, room: str, target: Target, summary: str) -> str:
+        """See Desk."""
+        fields = urlencode({CALL_FIELD: self._call_sid, ROOM_FIELD: room})
+        try:
+            return self._carrier.place(
+                target.number,
+                self._caller_id,
+                # In the request itself, so that nothing has to be kept: Twilio takes 4000 characters.
+                twiml=self._documents.consult(self._call_sid, room, summary),
+                status_callback=f"{self._base_url}{CONSULT_STATUS_PATH}?{fields}",
+                status_events=("completed",),
+                timeout_seconds=target.ring_seconds,
+            )
+        except (CarrierError, ValueError) as error:
+            raise CallError(str(error)) from error
+
+    def give_up(self, leg_sid: str) -> None:
+        """See Desk."""
+        try:
+            self._carrier.hang_up(leg_sid)
+        except CarrierError as error:
+            raise CallError(str(error)) from error

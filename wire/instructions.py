@@ -1,0 +1,30 @@
+"""What the assistant is told to say at moments that nobody has asked it about. Instructions of one response.
+
+They replace the session's own for that response, so most of them begin with these.
+"""
+
+WRAP_UP = (
+    "The call has to end now, because {}. Tell the caller so in one short and friendly sentence, in the language of "
+    "the conversation, say goodbye, and stop."
+)
+GOODBYE = (
+    "The call ends now. Say goodbye in one short and friendly sentence, in the language of the conversation."
+)
+REPROMPT = (
+    "The caller has been silent for a while. Ask in one short sentence, in the language of the conversation, whether "
+    "they are still there and what you can do for them. Do not repeat what you have said before word for word."
+)
+NOBODY_THERE = (
+    "The caller has been silent for long and does not answer. Say in one short sentence, in the language of the "
+    "conversation, that you end the call because you cannot hear anybody, say goodbye, and stop."
+)
+
+
+def word_for_word(text: str) -> str:
+    """Have exactly this said. Needs nothing of the session's own instructions."""
+    return f'Say exactly these words to the caller and then stop: "{text}"'
+
+
+def adding(instructions: str, moment: str) -> str:
+    """The session's own instructions, with what is special about this moment."""
+    return f"{instructions}\n\n{moment}"
