@@ -121,7 +121,7 @@ class StreamTokens:
                 connection.execute(
                     sa.update(_calls)
                     .where(mine)
-                    .values(announced=number, announced_at=now, planned=_calls.c.planned + planned)
+                    .values(announced=number, announced_at=now, planned=_calls.c.planned + int(planned))
                 )
             elif (
                 row.announced != number or row.begun == number or now >= row.announced_at + self._ttl_seconds
