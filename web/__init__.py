@@ -136,8 +136,9 @@ def build_app(preparation: "Preparation") -> "Flask":
         app
     )
     longest_seconds = assistant.limits.max_minutes * 60 + 60
-    console = Console(database, calls, orders, Recordings(settings.recordings), longest_seconds)
-    console.register(app)
+    transfers = tuple(assistant.telephony.transfer)
+    recordings = Recordings(settings.recordings)
+    Console(database, calls, orders, recordings, longest_seconds, transfers).register(app)
     for path, view in (
         ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),

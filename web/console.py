@@ -21,7 +21,7 @@ threads; what waits longer than for the database is a stream, see web/streams.py
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
 from flask import Flask, Response, jsonify, render_template, request, send_file
@@ -82,7 +82,9 @@ class Console:
         desk: OrderDesk,
         recordings: Recordings,
         longest_call_seconds: float,
+        transfers: Sequence[str] = (),
     ) -> None:
+        """`transfers`: the names of those with whom callers may be connected."""
         self._live = LiveCalls(database, longest_call_seconds)
         self._audio = LiveAudio(database)
         self._search = Search(database)
@@ -91,6 +93,7 @@ class Console:
         self._watches = Watches(desk)
         self._orders = ConsoleOrders(self._live, desk)
         self._recordings = recordings
+        self._transfers = transfers
         self.streams = Streams(calls)
 
     def register(self, app: Flask) -> None:
@@ -142,7 +145,12 @@ class Console:
         call = self._live.find(call_sid)
         shown = None if call is None else call_json(call, not self._live.over(call), _full())
         page = render_template(
-            "console_call.html", page="/console", part="call", full=_full(), call=shown, call_sid=call_sid
+            "console_call.html",
+            page="/console",
+            part="call",
+            full=_full(),
+            call=shown,
+            transfers=self._transfers,
         )
         return Response(page, 404 if call is None else 200, {"Content-Security-Policy": _PLAYER_POLICY})
 

@@ -24,6 +24,7 @@ from store.journal import CallJournal
 from tests.conftest import ExpectedLogs
 from web import CALLS, DATABASE, JOURNAL, START_FAILED, configure_logging, create_app
 from web.calls import Calls
+from web.console import CALL
 
 ROOT = Path(__file__).parents[2]
 ASSISTANT = 'instructions = "Be brief."\nfallback = "Nobody is here."\nlanguage = "de"\n'
@@ -74,6 +75,9 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
         "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/health", "/ready", "/metrics",
         STREAM_PATH, "/sign-in", "/sign-out", "/static/<version>/<name>",
         "/", "/softphone/call", "/softphone/ended", "/softphone/story", f"{STREAM_PATH}/<ticket>",
+        "/console", "/console/live.json", "/console/live/events", "/console/calls", "/console/calls.json", CALL,
+        *(f"{CALL}{what}" for what in (".json", ".txt", "/events", "/news.json", "/audio", "/<action>")),
+        f"{CALL}/recordings/<int:which>.wav", "/console/system", "/console/system.json",
     }  # fmt: skip
     assert rules[STREAM_PATH].websocket
     # Every refusal would say so, unexpectedly: what has a policy lets this machine in, or says something else.

@@ -20,6 +20,26 @@ function told(event, sessionBefore) {
       return ["Dead air: an apology was played", "warn"];
     case "key pressed":
       return ["The caller pressed a key", ""];
+    case "keys sent":
+      return [`${plural(event.count, "key")} pressed for the caller`, ""];
+    case "card mode began":
+      return ["Card mode: the caller is not heard while entering a number", "warn"];
+    case "card mode ended":
+      return ["Card mode is over", ""];
+    case "told to say something":
+      return ["Told from outside to say something", ""];
+    case "transfer":
+      return [`Being connected with ${event.to}${event.warm ? ", who is told of the call first" : ""}`, ""];
+    case "transfer accepted":
+      return [`${event.to} takes the call`, ""];
+    case "transfer failed":
+      return [`The transfer to ${event.to} failed: ${event.reason}`, "bad"];
+    case "does not leave":
+      return [`Stays after all: ${event.reason}`, ""];
+    case "reprompt":
+      return ["The caller was silent, and asked whether anybody is there", "warn"];
+    case "answered by":
+      return [`Answered by: ${event.verdict.replaceAll("_", " ")}`, ""];
     case "recording paused":
       return ["The recording was paused", "warn"];
     case "recording started":
