@@ -86,8 +86,12 @@ def serve(watch_parent: bool) -> None:
         Database(preparation.settings.database_url.get_secret_value()).close()
         return preparation
 
+    def ready(url: str) -> None:
+        click.echo(f"Switchboard answers at {url}")
+        click.echo(f"Talk to it in a browser at {url.removesuffix('twiml')}")
+
     try:
-        server = Server(prepare, lambda url: click.echo(f"Switchboard answers at {url}"))
+        server = Server(prepare, ready)
     except (ConfigError, PreparationError, StoreError) as error:
         raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
     if watch_parent:

@@ -132,7 +132,7 @@ class Softphone:
     def call(self) -> ResponseReturnValue:
         """Place a call."""
         if self._calls.draining:
-            return AGAIN
+            return self._elsewhere()
         call_sid = self._new_call(visitors.current())
         try:
             if refusal := self._admission.refusal(CALLER):
@@ -165,7 +165,7 @@ class Softphone:
                 return {"then": "end"}
             if then is Then.RESUME:
                 if self._calls.draining:
-                    return AGAIN
+                    return self._elsewhere()
                 missed = self._tokens.missed(call_sid, stream)
                 token = self._tokens.issue(call_sid, after=stream)
                 logger.info("call %s goes on with stream %d", call_sid, stream + 1)
@@ -193,6 +193,10 @@ class Softphone:
             "outcome": found[0].outcome,
             "told": [shown for each in told if (shown := _shown(found[0], each)) is not None],
         }
+
+    def _elsewhere(self) -> ResponseReturnValue:
+        self._calls.expect_question()
+        return AGAIN
 
     def _stream(self, call_sid: str, token: str, number: int, missed: int = 0) -> dict[str, Any]:
         """What the page needs to open a stream, in so many seconds."""

@@ -104,9 +104,16 @@ def browsing(
         chromium.close()
 
 
+EXPLAINED = (
+    "Failed to load resource",
+    "WebSocket connection to",
+    "The Cross-Origin-Opener-Policy header has been ignored, because the URL's origin was untrustworthy",
+)
+"""Errors of the browser's of which the page tells in its own words."""
+
+
 def _note(kind: str, text: str, complaints: list[str]) -> None:
-    # Whatever a server refuses is an error to the console; the page says it in its own words.
-    if kind == "error" and not text.startswith(("Failed to load resource", "WebSocket connection to")):
+    if kind == "error" and not text.startswith(EXPLAINED):
         complaints.append(text)
 
 

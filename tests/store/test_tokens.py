@@ -22,6 +22,7 @@ from store.tokens import (
     Refusal,
     StreamTokens,
     TokenRefused,
+    ticket,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,18 @@ def test_the_database_holds_no_token(tokens: StreamTokens, database: Database, f
     database.close()  # the pool only: what is in the write-ahead log gets into the file
     assert token not in str(stored(database))
     assert all(token.encode() not in part.read_bytes() for part in file.parent.iterdir())
+
+
+def test_a_ticket_tells_the_call_as_long_as_its_token_is_good(tokens: StreamTokens, clock: Clock) -> None:
+    token, late = tokens.issue(CALL), tokens.issue(OTHER_CALL)
+    assert token not in ticket(token)
+    assert tokens.call_of(ticket(token)) == CALL
+    assert tokens.call_of(token) is None
+    tokens.spend(token, CALL)
+    assert tokens.call_of(ticket(token)) is None
+    assert tokens.call_of(ticket(late)) == OTHER_CALL
+    clock.now += 60
+    assert tokens.call_of(ticket(late)) is None
 
 
 def test_an_unknown_token_is_refused(tokens: StreamTokens) -> None:

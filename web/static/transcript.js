@@ -15,10 +15,12 @@ function element(tag, name, ...children) {
 
 export class Transcript {
   #list;
+  #window; // what scrolls
   #shown = [];
 
   constructor(list) {
     this.#list = list;
+    this.#window = list.parentElement;
   }
 
   clear() {
@@ -28,7 +30,8 @@ export class Transcript {
 
   /** Shows the story; what has not changed is left alone, so that it can be read and copied. */
   show(told, over) {
-    const following = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 40;
+    const { scrollHeight, scrollTop, clientHeight } = this.#window;
+    const following = scrollHeight - scrollTop - clientHeight < 40;
     const items = folded(told);
     items.forEach((item, index) => {
       const fate = fateOf(items, index, over);
@@ -44,7 +47,7 @@ export class Transcript {
       this.#shown.pop();
     }
     if (following) {
-      this.#list.scrollTop = this.#list.scrollHeight;
+      this.#window.scrollTop = this.#window.scrollHeight;
     }
   }
 }
