@@ -11,6 +11,7 @@ import { cost, date, isBad, length, make, outcome, plural, seconds, write } from
 
 const LIVE_PX_PER_SECOND = 22;
 const KEPT_PIECES = 400; // of half a second: three minutes
+const SLACK_SECONDS = 0.05; // an element that plays goes to about where it is told to go
 const FRAMES_MS = 200;
 
 const find = (id) => document.getElementById(id);
@@ -154,7 +155,7 @@ async function showRecordings(recordings) {
   write(find("recording-state"), "Loading the recording …");
   const fetched = new Player(recordings, story.call.began_at, (at) => {
     timeline.cursor(at);
-    const heard = timeline.blocks.filter((block) => block.from <= at && at < block.heardTo).at(-1);
+    const heard = timeline.blocks.filter((block) => block.from <= at + SLACK_SECONDS && at < block.heardTo).at(-1);
     conversation.mark(heard?.id ?? null);
   });
   try {

@@ -91,7 +91,7 @@ function heading(entry, answer, cut) {
     const silent = cut.silence_ms === null ? "" : `, silent after ${seconds(cut.silence_ms)}`;
     more.push(make("span", { class: "meta number bad" }, `interrupted${silent}`));
   }
-  return make("b", {}, NAMES[entry.speaker], ...more);
+  return make("b", {}, NAMES[entry.speaker], ...more.flatMap((each) => [" ", each]));
 }
 
 function line(story, { entry, event, answer, cut, speaking }, sessionBefore, seek) {

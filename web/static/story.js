@@ -4,6 +4,7 @@ import { seconds } from "./words.js";
 
 const LETTER_SECONDS = 0.065; // of speech, where nothing tells how long somebody spoke
 const DEAD_AIR_SECONDS = 2;
+const END_SECONDS = 1; // the last entries are told of when the call has ended already
 const SLACK_SECONDS = 0.3; // entries are told of together, a little later than events
 
 const count = (events, ...kinds) => events.filter((event) => kinds.includes(event.kind)).length;
@@ -67,7 +68,7 @@ export class Story {
     const waiting = this.happened;
     const lines = [];
     for (const entry of this.said) {
-      while (waiting.length && entry.told_at !== null && waiting[0].at <= entry.told_at) {
+      while (waiting.length && entry.told_at !== null && waiting[0].at + (waiting[0].kind === "ended" ? END_SECONDS : 0) <= entry.told_at) {
         lines.push({ event: waiting.shift() });
       }
       lines.push({ entry });
