@@ -29,6 +29,8 @@ WEBHOOK_PATH = "/twiml"
 STREAM_PATH = "/websocket"
 
 _ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
+_DIAL_PREFIX = re.compile(r"!?\+([17]|[1-9][0-9]{1,13})")
+"""No other country's code than +1 and +7 has a single digit: +4 would open half of Europe."""
 
 
 def _cores() -> int:
@@ -141,7 +143,7 @@ class Settings(BaseSettings):
     """Seconds that may pass from the answer to the webhook to the media stream's start. Default: 60."""
 
     assistant: Path = Path("assistant.toml")
-    """The assistant's file. Default: assistant.toml."""
+    """The assistant's file, or a folder in which each *.toml is an assistant. Default: assistant.toml."""
 
     database_url: SecretStr = SecretStr("sqlite:///switchboard.db")
     """The database's URL, as SQLAlchemy writes it. Secret, because it may hold a password.
@@ -159,6 +161,19 @@ class Settings(BaseSettings):
 
     max_calls_per_caller: int = Field(3, ge=1, le=10000)
     """Calls that one number may have at once; callers who withhold theirs are not counted. Default: 3."""
+
+    api_token: SecretStr | None = Field(None, min_length=16)
+    """What requests to /calls must bring as a bearer token. Default: none, and then nobody can use it."""
+
+    dial_countries: str = ""
+    """Where calls may be placed to: prefixes of numbers, as +49,+43; what stands behind an exclamation mark, as
+    !+4930, is taken out again. Default: none, and then nobody can be called."""
+
+    calls_per_second: int = Field(1, ge=1, le=100)
+    """Calls that are placed in a second at most, by all processes together. Default: 1, as Twilio has it."""
+
+    calls_per_day: int = Field(100, ge=1, le=1_000_000)
+    """The same on a day (UTC). What Twilio refuses counts too. Default: 100."""
 
     daily_budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     """What all calls of a day (UTC) may cost together, in the currency of the assistant's prices. Those who call
@@ -205,20 +220,9 @@ class Settings(BaseSettings):
         cls, environ: Mapping[str, str] | None = None, env_file: str | os.PathLike[str] | None = ".env"
     ) -> dict[str, str]:
         """What `load` would check: each setting that is given, by name, as it is given. Raises ConfigError."""
-        try:
-            from_file = DotEnvSettingsSource(
-                cls, env_file=None if env_file is None else Path(env_file), case_sensitive=True
-            ).env_vars
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ConfigError(f"{env_file}: cannot be read: {reason}; correct it or remove it") from None
-        values: dict[str, str] = {}
-        for source in (from_file, os.environ if environ is None else environ):
-            for name in cls.model_fields:
-                value = (source.get(name.upper()) or "").strip()
-                if value:
-                    values[name] = value
-        return values
+        given = environment(environ, env_file)
+        values = {name: given.get(name.upper(), "").strip() for name in cls.model_fields}
+        return {name: value for name, value in values.items() if value}
 
     @classmethod
     def settings_customise_sources(
@@ -253,6 +257,11 @@ class Settings(BaseSettings):
     def offline(self) -> bool:
         """Whether the model runs on this machine."""
         return is_loopback(urlsplit(self.openai_realtime_url).hostname)
+
+    @property
+    def dial_prefixes(self) -> tuple[str, ...]:
+        """The parts of DIAL_COUNTRIES."""
+        return tuple(each.strip() for each in self.dial_countries.split(",") if each)
 
     @property
     def model_endpoints(self) -> tuple[ModelEndpoint, ...]:
@@ -321,6 +330,13 @@ class Settings(BaseSettings):
     def _check_api_url(cls, value: str) -> str:
         return _checked_url(value, "https", "http")
 
+    @field_validator("dial_countries")
+    @classmethod
+    def _check_countries(cls, value: str) -> str:
+        if value and not all(_DIAL_PREFIX.fullmatch(each.strip()) for each in value.split(",")):
+            raise ValueError("has a part that is no country's code; write them like +49,+43,!+4930")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -365,6 +381,26 @@ class Settings(BaseSettings):
     @classmethod
     def _ignore_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
+
+
+def environment(
+    environ: Mapping[str, str] | None = None, env_file: str | os.PathLike[str] | None = ".env"
+) -> dict[str, str]:
+    """What is not empty: of `environ` (the process's when None) and, for what it leaves out, of `env_file`.
+
+    Beside the settings there are secrets in it that an assistant's file gives the names of. Raises ConfigError.
+    """
+    try:
+        from_file = DotEnvSettingsSource(
+            Settings, env_file=None if env_file is None else Path(env_file), case_sensitive=True
+        ).env_vars
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{env_file}: cannot be read: {reason}; correct it or remove it") from None
+    variables: dict[str, str] = {}
+    for source in (from_file, os.environ if environ is None else environ):
+        variables |= {name: value for name, value in source.items() if value and value.strip()}
+    return variables
 
 
 def is_loopback(host: str | None) -> bool:

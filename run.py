@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RUN = Path(__file__).resolve()
 
+NOT_REACHED = 3
+"""Exit status of `dial --wait` when there was no conversation and no message was left."""
+
 recording_option = click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -144,6 +147,66 @@ def model(port: int, watch_parent: bool) -> None:
         serve_until_told("127.0.0.1", port, watch_parent, click.echo)
     except OSError as error:
         raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.argument("number")
+@click.option("--assistant", help="Who calls, of several.")
+@click.option(
+    "--variable",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the assistant is told. Repeatable.",
+)
+@click.option("--wait", is_flag=True, help="Show how the call goes, until it is over.")
+@click.pass_context
+def dial(
+    context: click.Context, number: str, assistant: str | None, variables: tuple[str, ...], wait: bool
+) -> None:
+    """Have the assistant call a NUMBER, such as +4930123456.
+
+    The call is placed from here, with the settings of the server, which must be running: Twilio connects the person
+    with it. The assistant's file needs [outbound], and DIAL_COUNTRIES must allow the number.
+
+    Ends with 1 if the call is not placed. With --wait it ends with 3 if nobody was reached: busy, no answer, failed,
+    a fax. Ctrl-C ends the waiting and not the call.
+    """
+    from pydantic import ValidationError
+
+    from config import ConfigError, Settings
+    from store.database import Database, StoreError
+    from store.dialed import DialedCalls
+    from store.journal import CallJournal
+    from web.dialing import Dialer, DialError, DialRequest, carrier_of
+    from web.dialing_progress import show_progress
+    from web.preparation import Preparation, PreparationError
+
+    if any("=" not in variable for variable in variables):
+        raise click.UsageError("a variable is written NAME=VALUE")
+    told = dict(variable.split("=", 1) for variable in variables)
+    try:
+        # Which model answers is the server's business: it may be the one that `serve` starts by itself.
+        preparation = Preparation.of(Settings.load(offline_model=lambda: "ws://127.0.0.1"))
+        settings = preparation.settings
+        database = Database(settings.database_url.get_secret_value())
+        journal = CallJournal(database)
+        try:
+            dialed = DialedCalls(database)
+            request = DialRequest(to=number, assistant=assistant, variables=told)
+            dialer = Dialer(
+                settings, preparation.assistants, dialed, carrier_of(settings), journal.spent_today
+            )
+            call, _ = dialer.dial(request)
+            reached = show_progress(dialed, call, click.echo, wait)
+        finally:
+            journal.close()
+            database.close()
+    except ValidationError as error:
+        raise click.UsageError("; ".join(each["msg"] for each in error.errors())) from None
+    except (ConfigError, PreparationError, StoreError, DialError) as error:
+        raise click.ClickException(str(error)) from None
+    context.exit(0 if reached else NOT_REACHED)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """A call as actors: one that supervises, and one for each socket."""
 
 from actors.assistant import Assistant, AssistantError
+from actors.assistants import Assistants
 from actors.call import Answer, CallActor
 from actors.call_context import CallContext
 from actors.clock import Clock
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Assistant",
     "AssistantError",
+    "Assistants",
     "CallActor",
     "CallContext",
     "CallError",

@@ -2,86 +2,63 @@
 
 import hashlib
 import tomllib
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from actors.call_context import CallContext
 from actors.costs import CallLimits, Prices
-from actors.extension import load_listener, load_tool
+from actors.dead_air import DeadAir
+from actors.extension import load_function, load_listener, load_tool
 from actors.listener import Listener
+from actors.mcp import SECRETS, McpServers
+from actors.outbound import Outbound
 from actors.phone_tools import phone_tools
 from actors.shipped import RecordingTable, TranscriptTable, WebhookTable, shipped_listeners
-from actors.table import DIRECTORY, SoundFile, Table
+from actors.sound import SoundError, Sounds
+from actors.table import DIRECTORY, LITERAL, PhoneNumber, Table, Text, Timezone
 from actors.telephony import CallerSilenceTable, Telephony
 from actors.tool import AnyTool
+from actors.transcription import Transcription
 from actors.turn_detection import TurnDetection
 from actors.ways_out import Fallback, FallbackOrSentence, Overflow
 from actors.webhook import EventBox, NoEventBox
+from wire import variables
 from wire.audio_format import PCMU, AudioFormat
 from wire.dead_air import Limits
 from wire.dialect import Session
 from wire.false_start import Gating
-from wire.instructions import word_for_word
+from wire.instructions import ANNOUNCE, adding, quoted, word_for_word
 
 VOICES = Literal["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"]
 """The Realtime API's voices. Others, even of the same maker's other products, give noise (protocol-gotchas 5)."""
 
-KEYWORD_MODELS = ("gpt-transcribe", "gpt-live-transcribe")
-
 VERSION_DIGITS = 12
-
-_LIMITS = Limits()
 
 
 class AssistantError(Exception):
     """The assistant's file cannot be used. The text names the file, every key in question and the fix."""
 
 
-class Transcription(Table):
-    """Recognition of the caller's words, for the log; the model itself listens to the audio."""
-
-    model: str = "gpt-transcribe"
-    keywords: list[str] = Field(default=[])
-    """Names and terms that a recogniser would not guess."""
-
-    @field_validator("keywords")
-    @classmethod
-    def _check_keywords(cls, keywords: list[str], info: ValidationInfo) -> list[str]:
-        # From any other model the whole session.update would be refused, with the instructions in it.
-        if keywords and (model := info.data.get("model")) not in KEYWORD_MODELS:
-            raise ValueError(f"model {model} takes none; only {' and '.join(KEYWORD_MODELS)} do")
-        return keywords
-
-
-class DeadAir(Table):
-    """What is done, and when, while it is the assistant's turn and the caller hears nothing. Times are in seconds."""
-
-    filler_seconds: float = Field(default=_LIMITS.filler_seconds or 0.0, ge=0, le=60)
-    """Silence before the caller hears the filler; 0: never."""
-    again_seconds: float = Field(default=_LIMITS.again_seconds or 0.0, ge=0, le=60)
-    """Silence between fillers, until the apology; 0: there is only one."""
-    recover_seconds: float = Field(default=_LIMITS.recover_seconds, gt=0, le=60)
-    """From the filler to a new session with the model."""
-    apologise_seconds: float = Field(default=_LIMITS.apologise_seconds, gt=0, le=60)
-    """From there to the apology."""
-    give_up_seconds: float = Field(default=_LIMITS.give_up_seconds, gt=0, le=60)
-    """From the apology to the fallback."""
-    filler: SoundFile | None = None
-    """Instead of the one that is shipped."""
-    apology: SoundFile | None = None
-    """Instead of the one that is shipped."""
-
-
 class Assistant(Table):
-    """One assistant, as its file describes it."""
+    """One assistant, as its file describes it, and, once it is one `for_call`, as one call has it."""
 
     name: str = Field(default="Assistant", min_length=1)
-    instructions: str = Field(min_length=1)
-    greeting: str = ""
+    numbers: tuple[PhoneNumber, ...] = ()
+    """Those that it answers, where there are several assistants; none: all that no other one answers."""
+    instructions: Text = Field(min_length=1)
+    greeting: Text = Text()
     """Said word for word when the call is answered; empty lets the model greet in its own words."""
+    timezone: Timezone = "UTC"
+    """Of where `{time}`, `{date}` and `{weekday}` are meant."""
     fallback: FallbackOrSentence = Fallback()
     overflow: Overflow = Overflow()
+    outbound: Outbound | None = None
+    """None: it makes no calls."""
     voice: VOICES = "marin"
     speed: float = Field(default=1.0, ge=0.25, le=1.5)
     language: str = Field(default="en", pattern="^[a-z]{2}$")
@@ -92,6 +69,12 @@ class Assistant(Table):
     silence: DeadAir = Field(default=DeadAir(), alias="dead_air")
     tools: tuple[str, ...] = ()
     """What the model may call, each as "module:name" of a function with `@tool`; beside this file, or installed."""
+    mcp: McpServers = ()
+    """Servers with more of what the model may call."""
+    build: str | None = None
+    """Who is asked before each call what the assistant is to be for it, as "module:name"; see `actors.builds`."""
+    build_seconds: float = Field(default=2.0, gt=0, le=5, allow_inf_nan=False)
+    """How long a call waits for that at most; the caller hears nothing meanwhile."""
     listeners: tuple[str, ...] = ()
     """Who is told what happens in a call, each as "module:name" of a `Listener`."""
     prices: Prices | None = None
@@ -109,43 +92,99 @@ class Assistant(Table):
     _version: str = PrivateAttr("")
     _tools: dict[str, AnyTool] = PrivateAttr(default_factory=dict)
     _listeners: tuple[type[Listener], ...] = PrivateAttr(())
+    _build: "Build | None" = PrivateAttr(None)
+    _sounds: Sounds | None = PrivateAttr(None)
+    _context: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path) -> "Assistant":
-        """Read and check a file. Raises AssistantError."""
+    def load(cls, path: Path, secrets: Mapping[str, str] | None = None) -> "Assistant":
+        """Read and check a file, with the sounds and the Python that it names. Raises AssistantError.
+
+        `secrets`: the environment, in which are those that the file gives the names of.
+        """
+        context = {DIRECTORY: path.parent, SECRETS: secrets or {}}
         try:
             content = path.read_bytes()
-            assistant = cls.model_validate(
-                tomllib.loads(content.decode("utf-8")), context={DIRECTORY: path.parent}
-            )
+            assistant = cls._checked(tomllib.loads(content.decode("utf-8")), context)
         except OSError as error:
             raise AssistantError(
                 f"{path}: cannot be read: {error.strerror}. Set ASSISTANT to its path."
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise AssistantError(f"{path}: is not TOML: {error}") from None
+        except AssistantError as error:
+            raise AssistantError(f"{path}: {error}") from error
+        assistant._version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
+        return assistant
+
+    @classmethod
+    def _checked(cls, keys: Mapping[str, Any], context: dict[str, Any]) -> "Assistant":
+        try:
+            assistant = cls.model_validate(keys, context=context)
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-            raise AssistantError(f"{path}: " + "; ".join(problems)) from None
+            raise AssistantError("; ".join(problems)) from None
+        assistant._context = context
+        directory = context.get(DIRECTORY, Path())
         try:
-            tools = [load_tool(name, path.parent) for name in assistant.tools]
-            assistant._listeners = tuple(load_listener(name, path.parent) for name in assistant.listeners)
+            tools = [load_tool(name, directory) for name in assistant.tools]
+            assistant._listeners = tuple(load_listener(name, directory) for name in assistant.listeners)
+            if assistant.build is not None:
+                assistant._build = load_function(assistant.build, directory)
+            silence = assistant.silence
+            assistant._sounds = Sounds.load(assistant.language, silence.filler, silence.apology)
         except ValueError as error:
-            raise AssistantError(f"{path}: {error}") from None
+            raise AssistantError(str(error)) from error
+        except SoundError as error:
+            raise AssistantError(f"dead_air: {error}") from error
         built_in = phone_tools(assistant.telephony)
         assistant._tools = built_in | {each.name: each for each in tools}
         if len(assistant._tools) < len(built_in) + len(tools):
             raise AssistantError(
-                f"{path}: tools: two of them have the same name, or one has that of a tool of [telephony]; "
+                "tools: two of them have the same name, or one has that of a tool of [telephony]; "
                 "give it a name of its own"
             )
-        assistant._version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
         return assistant
+
+    def changed(self, **keys: Any) -> "Assistant":
+        """The same with other values for some keys of its file; a table is given as a dict. For `build` functions.
+
+        It is checked as a file is. Of an assistant `for_call`, texts mean what they say, and braces in them are
+        braces. Raises AssistantError.
+        """
+        fields = type(self).model_fields.items()
+        own = {field.alias or name: getattr(self, name) for name, field in fields}
+        changed = self._checked(own | keys, self._context)
+        changed._version = self._version
+        return changed
+
+    def for_call(self, context: CallContext, at: float) -> "Assistant":
+        """The same with what is known of a call in its texts. `at`: when it begins, in seconds since 1970."""
+        now = datetime.fromtimestamp(at, ZoneInfo(self.timezone))
+        values = variables.of_call(context.caller, context.called, context.parameters, now)
+        filled = self.filled(values)
+        filled._context = self._context | {LITERAL: True}
+        return filled
 
     @property
     def version(self) -> str:
         """Of the file: another content, another version. Empty for an assistant that comes from no file."""
         return self._version
+
+    @property
+    def builder(self) -> "Build | None":
+        """The function that `build` names."""
+        return self._build
+
+    @property
+    def sounds(self) -> Sounds:
+        """What is played while the caller waits, and when something is wrong."""
+        return self._sounds or Sounds.load(self.language, self.silence.filler, self.silence.apology)
+
+    @property
+    def sound_files(self) -> tuple[Path, ...]:
+        """Those of its own."""
+        return tuple(each for each in (self.silence.filler, self.silence.apology) if each is not None)
 
     def callable_tools(self) -> dict[str, AnyTool]:
         """The tools, by the name that the model knows."""
@@ -195,13 +234,23 @@ class Assistant(Table):
             if transcription == "off"
             else {"model": transcription.model, "language": self.language}
             | ({"keywords": transcription.keywords} if transcription.keywords else {}),
+            tools=tuple(server.definition for server in self.mcp),
         )
 
     def greeting_instructions(self) -> str | None:
-        """Instructions for the first response. They replace the session's, so they need nothing of them."""
-        if not self.greeting:
+        """Instructions for the first response. They replace the session's; None: those say how to greet."""
+        announcement = "" if self.recording is None else self.recording.announcement
+        if self.greeting:
+            return word_for_word(f"{announcement} {self.greeting}".strip())
+        if not announcement:
             return None
-        return word_for_word(self.greeting)
+        return adding(self.instructions, ANNOUNCE.format(quoted(announcement)))
+
+    def calling(self) -> "Assistant":
+        """What it is on calls that it makes itself."""
+        if self.outbound is None or not self.outbound.greeting:
+            return self
+        return self.model_copy(update={"greeting": self.outbound.greeting})
 
     def gating(self) -> Gating:
         """What counts as an interruption."""
@@ -209,11 +258,8 @@ class Assistant(Table):
 
     def dead_air(self) -> Limits:
         """How long the caller waits for what while nothing is heard."""
-        silence = self.silence
-        return Limits(
-            filler_seconds=silence.filler_seconds,
-            again_seconds=silence.again_seconds,
-            recover_seconds=silence.recover_seconds,
-            apologise_seconds=silence.apologise_seconds,
-            give_up_seconds=silence.give_up_seconds,
-        )
+        return self.silence.limits()
+
+
+Build: TypeAlias = Callable[[Assistant, CallContext], Assistant | None]
+"""What a `build` key names; see `actors.builds`."""

@@ -3,7 +3,7 @@
 import enum
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Any
 
@@ -11,6 +11,8 @@ from pykka import ActorRef
 
 from actors.clock import Clock
 from actors.departure import Departure
+from actors.farewell import Farewell
+from actors.journal_note import journal_note
 from actors.listener import Listeners
 from actors.member import CallError, Member, post
 from actors.messages import (
@@ -65,9 +67,8 @@ from actors.supervision import Consequence, EndHere, Restart, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolOverdue, ToolRunner
 from actors.twilio import TwilioActor
-from wire import caller_silence, dead_air, realtime
-from wire.caller_silence import CallerSilence
-from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, WRAP_UP, adding, word_for_word
+from wire import dead_air, realtime
+from wire.instructions import word_for_word
 from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
 
@@ -77,17 +78,6 @@ JOURNAL_SECONDS = 0.2
 """What happens is told to the journal so much later at the latest."""
 FLUSH_SECONDS = 0.5
 """How long the end waits for the journal, from which Twilio's next question is answered."""
-GOODBYE_SECONDS = 20.0
-"""How long what is being said may take, before the call leaves its stream all the same."""
-
-RECORDING_ORDERS = {
-    StartRecording: "recording started",
-    PauseRecording: "recording paused",
-    StopRecording: "recording stopped",
-}
-
-MACHINES = ("machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other")
-"""What Twilio calls a machine that answers. Source: twilio-media-streams.md, 10.4."""
 
 
 class Phase(enum.Enum):
@@ -132,16 +122,15 @@ class CallActor(Member):
         self._supervision = Supervision()
         self._sessions = Sessions(self.actor_ref, setup, clock, self._supervision)
         self._listeners = Listeners(self.actor_ref, setup.record, clock, self._supervision)
+        self._talk = Talk(setup, self._started_at)
+        self._farewell = Farewell(self, setup, self._talk)
         digits: dict[str, str] = {}
         context = replace(setup.context, call=self.actor_ref, digits=digits)
         self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, context, clock)
-        self._operator = Operator(self, self.actor_ref, setup.telephony, context, digits, setup.desk, clock)
-        self._talk = Talk(setup, self._started_at)
-        self._caller_silence = CallerSilence(setup.caller_patience)
+        self._operator = Operator(
+            self, self._farewell, self.actor_ref, setup.telephony, context, digits, setup.desk, clock
+        )
         self._draining = False
-        self._departure: Departure | None = None
-        self._farewell: Respond | None = None
-        self._farewell_due = False
         self._injected: list[str] = []
         self._cost = setup.cost
         self._journal_waits = False
@@ -150,8 +139,10 @@ class CallActor(Member):
     def handle(self, message: Any) -> Any:
         if not (isinstance(message, DigitPressed) and self._operator.card_mode):
             self._listeners.tell(message)
+        if noted := journal_note(message):
+            self.note(noted[0], **noted[1])
         answer = self._handle(message, time.monotonic())
-        self._look_at_silence(self._caller_silence.turn(self._caller_s_turn, time.monotonic()))
+        self._farewell.caller_s_turn(self._caller_s_turn, time.monotonic())
         return answer
 
     def _handle(self, message: Any, now: float) -> Any:
@@ -168,10 +159,9 @@ class CallActor(Member):
                 if floor is Floor.CALLER:
                     self._keep(KEPT_SPEECH_SECONDS)
                     self._journal_soon()
-                    if self._departure is not None and self._departure.taken_back:
-                        self.stay("the caller speaks")
+                    self._farewell.caller_speaks()
                 self._carry_out(self._talk.floor_changed(floor, now))
-                self._go_on()
+                self.go_on()
             case SpeechUnnoticed(seconds_ago=seconds_ago):
                 self._talk.speech_unnoticed(seconds_ago, now)
             case Playback():
@@ -180,7 +170,7 @@ class CallActor(Member):
                 self._carry_out(self._talk.playback_changed(message, now))
                 self._operator.handle(message)
                 self._keep_what_is_needed()
-                self._go_on()
+                self.go_on()
             case HeardSoFar(heard=heard, to_the_end=to_the_end):
                 self._talk.heard(heard, to_the_end)
                 self._keep_what_is_needed()
@@ -195,6 +185,12 @@ class CallActor(Member):
                 self._learn(message)
                 self._tools.run(message)
                 self._carry_out(self._talk.tool_running(now))
+            case realtime.McpCall():
+                self._learn(message)
+                self._carry_out(self._talk.mcp_call(now))
+            case realtime.McpCallEnded():
+                self._learn(message)
+                self._carry_out(self._talk.mcp_call_ended(now))
             case ToolFinished():
                 self._tool_finished(message)
             case ToolOverdue():
@@ -213,44 +209,34 @@ class CallActor(Member):
             case TurnLatency():
                 self.log.info("%s", message)
                 self._meter.answered(message)
-                self.note("answered", **asdict(message), answer_ms=message.answer_ms)
             case InterruptionLatency():
                 self.log.info("%s", message)
                 self._meter.silenced(message)
-                self.note("interrupted", **asdict(message), silence_ms=message.silence_ms)
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
-                self.note("key pressed")
-                self._look_at_silence(self._caller_silence.alive(now))
+                self._farewell.caller_alive(now)
                 self._operator.handle(message)
-            case Asked(reply=reply) if not self._talking:
+            case Asked(reply=reply) if not self.talking:
                 reply.set_exception(CallError("the call is over"))
             case Asked() | Transfer() | SendDigits() | ConsultPlaced() | ConsultAccepted() | ConsultEnded():
                 self._operator.handle(message)
-                self._go_on()
+                self.go_on()
             case Say(text=text):
-                self.note("told to say something")
-                self._have_said(Respond(word_for_word(text), must=True))
+                self.have_said(Respond(word_for_word(text), must=True))
             case Inject(text=text, respond=respond):
                 self._injected.append(text)
                 self._sessions.tell(message)
                 if respond:
                     self._carry_out(self._talk.reply_due(now))
             case AnsweredBy(verdict=verdict):
-                self._answered_by(verdict)
-            case RecordingBegan(path=path, began_at=began_at):
-                began = time.time() - time.monotonic() + began_at
-                self.note("recording", path=path, began_at=round(began, 3))
-            case TranscriptBegan(path=path):
-                self.note("transcript", path=path)
-            case RecordingFailed(path=path, reason=reason):
-                self.note("recording failed", path=path, reason=reason)
+                self._farewell.answered_by(verdict)
+            case RecordingBegan() | RecordingFailed() | TranscriptBegan():
+                pass  # it is noted
             case StartRecording() | PauseRecording() | StopRecording():
-                self.note(RECORDING_ORDERS[type(message)])  # the listeners have been told
-                if not isinstance(message, StopRecording):
+                if not isinstance(message, StopRecording):  # else the listeners have been told
                     self._recording_paused = message if isinstance(message, PauseRecording) else None
             case Watch():
-                if self._setup.watcher is not None and self._talking:
+                if self._setup.watcher is not None and self.talking:
                     now_told = [
                         each for each in (message, self._talk.playback, self._recording_paused) if each
                     ]
@@ -260,14 +246,14 @@ class CallActor(Member):
                 self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
             case HangUp(reason=reason, goodbye=goodbye):
                 if goodbye:
-                    self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE)
+                    self._farewell.hang_up(reason)
                 else:
                     self._hang_up(reason, Outcome.ENDED, Then.HANG_UP)
             case Drain(now=at_once):
                 self._draining = True
                 if at_once:
                     self._hand_over()
-                self._go_on()
+                self.go_on()
             case Exited(member=member, error=error):
                 self._child_exited(member, error)
             case DeadlinePassed(what=what, about=about):
@@ -295,7 +281,7 @@ class CallActor(Member):
         self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until the session begins
         self._carry_out(self._talk.answered(self._started_at))
         self._sessions.start()
-        self._remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
+        self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
         return self._reader
 
     # The model's sessions
@@ -306,14 +292,14 @@ class CallActor(Member):
 
     def _session_ready(self, model: ActorRef[Any], expires_at: float | None) -> None:
         session = self._sessions.find(model)
-        if session is None or not self._sessions.wanted(session) or not self._talking:
+        if session is None or not self._sessions.wanted(session) or not self.talking:
             return
         self._sessions.ready(session, expires_at)
         if session is self._sessions.current:
             self._begin(session)
         elif self._sessions.roll_over():
             self._swap()
-        self._go_on()
+        self.go_on()
 
     def _begin(self, session: ModelSession) -> None:
         if self._phase is Phase.CONNECTING:
@@ -327,14 +313,14 @@ class CallActor(Member):
             self._reader.attach(session.ref, self._talk.unanswered_since)
         post(session.ref, replace(begin, injected=tuple(self._injected)))
         post(self._phone, Attach(session.ref))
-        if self._farewell is not None:
-            post(session.ref, self._farewell)  # the session that was told to say it is gone
+        if self._farewell.words is not None:
+            post(session.ref, self._farewell.words)  # the session that was told to say it is gone
         self._carry_out(commands)
 
     def _session_lost(self, session: ModelSession, error: Exception, exited: bool = True) -> None:
         was_wanted = self._sessions.wanted(session)
         consequence = self._sessions.lost(session, error, exited)
-        if not self._talking or not was_wanted:
+        if not self.talking or not was_wanted:
             return
         self.note("session lost", endpoint=session.endpoint.name, reason=str(error))
         if consequence is None:
@@ -350,7 +336,7 @@ class CallActor(Member):
         match consequence:
             case Restart(seconds=seconds):
                 self.log.info("a new session in %.1f s", seconds)
-                self._remind(DeadlinePassed.RETRY_MODEL, seconds)
+                self.remind(DeadlinePassed.RETRY_MODEL, seconds)
                 self._carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
             case EndHere():
                 self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
@@ -359,12 +345,12 @@ class CallActor(Member):
 
     def _give_session_up(self, session: ModelSession | None, why: str) -> None:
         """Replace a session which lives, as far as anybody can see, and does not do its work."""
-        if session is not None and self._talking:
+        if session is not None and self.talking:
             self.log.warning("the model's session is given up: %s", why)
             self._session_lost(session, CallError(why), exited=False)
 
     def _retry_model(self) -> None:
-        if self._talking and self._sessions.current is None:
+        if self.talking and self._sessions.current is None:
             try:
                 session = self._sessions.start()
             except RuntimeError as error:  # no thread to be had
@@ -380,22 +366,22 @@ class CallActor(Member):
 
     # What goes on
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Do what had to wait for the end of what was being said."""
         for message in self._talk.leftover():
             self._sessions.tell(message)
         if self._phase is not Phase.TALKING or self._talk.busy:
             return
         spare = self._sessions.spare
-        if self._departure is not None:
-            self._leave(self._departure)
+        if self._farewell.departure is not None:
+            self.leave(self._farewell.departure)
         elif self._draining:
             self._hand_over()
         elif spare is not None and spare.ready:
             self._swap()
 
     def _carry_out(self, commands: list[dead_air.Command]) -> None:
-        if not self._talking:
+        if not self.talking:
             return
         for command in commands:
             match command:
@@ -415,19 +401,18 @@ class CallActor(Member):
                 case dead_air.GiveUp():
                     self._hang_up("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
                 case dead_air.Remind(seconds=seconds):
-                    self._remind(DeadlinePassed.SILENCE, seconds)
+                    self.remind(DeadlinePassed.SILENCE, seconds)
 
     def _tool_finished(self, finished: ToolFinished) -> None:
         # Who is about to leave has nothing more to say about it.
-        respond = self._departure is None
+        respond = self._farewell.departure is None
         commands = self._talk.tool_answered(finished.call_id, finished.output, respond, time.monotonic())
         self._journal_soon()
-        self.note("tool", name=finished.name, seconds=finished.seconds, failed=finished.failed)
         last = not self._talk.conversation.tools_running
         self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
         self._carry_out(commands)
-        self._say_farewell()
-        self._go_on()
+        self._farewell.tool_answered()
+        self.go_on()
 
     def _spent(self, usage: realtime.Usage) -> None:
         prices, budget = self._setup.prices, self._setup.limits.budget
@@ -437,13 +422,13 @@ class CallActor(Member):
         self._cost += cost
         self._setup.journal.spent(self.call_sid, cost)
         if budget is not None and self._cost >= budget:
-            self._wrap_up("the budget for one call is used up")
+            self._farewell.wrap_up("the budget for one call is used up")
 
     def _learn(self, event: realtime.Event) -> None:
         match event:
             case realtime.CallerTranscript(text=text) if text:
                 self.log.debug("caller: %s", text)
-                self._look_at_silence(self._caller_silence.alive(time.monotonic()))
+                self._farewell.caller_alive(time.monotonic())
             case realtime.AssistantTranscript(text=text):
                 self.log.debug("assistant: %s", text)
         self._talk.learn(event, time.monotonic())
@@ -456,7 +441,7 @@ class CallActor(Member):
     def _journal_soon(self) -> None:
         if not self._journal_waits:
             self._journal_waits = True
-            self._remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
+            self.remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
 
     def _keep_what_is_needed(self) -> None:
         if self._sessions.talking and self._talk.assistant_audible and not self._talk.unheard_turn:
@@ -469,52 +454,22 @@ class CallActor(Member):
     # The end
 
     @property
-    def _talking(self) -> bool:
+    def talking(self) -> bool:
+        """Whether the call has not begun to leave its stream."""
         return self._phase in (Phase.CONNECTING, Phase.TALKING)
 
-    def _wrap_up(self, why: str) -> None:
-        self._say_goodbye(
-            Departure(f"ended with a goodbye, because {why}", Outcome.ENDED), WRAP_UP.format(why), anew=True
-        )
-
-    def _say_goodbye(self, departure: Departure, instructions: str, anew: bool = False) -> None:
-        """Leave with a goodbye. `anew`: also where the assistant has just said something that may have been one."""
-        leaving = self._departure is not None and not self._departure.taken_back
-        if leaving or not self._talking:
-            return
-        self.depart(departure)
-        if anew or not self._talk.assistant_had_last_word:
-            own = self._setup.session.instructions
-            self._farewell = Respond(adding(own, instructions), must=True)
-            self._farewell_due = True
-        self._say_farewell()
-        self._go_on()
-
-    def _say_farewell(self) -> None:
-        # Not while the model waits for the output of a function: it would speak without knowing it.
-        if self._farewell is not None and self._farewell_due and not self._talk.conversation.tools_running:
-            self._farewell_due = False
-            self._have_said(self._farewell)
-
-    def _have_said(self, respond: Respond) -> None:
+    def have_said(self, respond: Respond) -> None:
+        """Have the assistant say something."""
         self._sessions.tell(respond)
         self._carry_out(self._talk.reply_due(time.monotonic()))
 
-    def depart(self, departure: Departure) -> None:
-        """Leave this stream, when what is being said has been heard."""
-        if self._talking:
-            self.log.info("leaving: %s", departure.reason)
-            self._departure = departure
-            self._remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure.reason)
+    def have_said_instead(self, respond: Respond) -> None:
+        """Have it say this in place of what it is saying, and nothing to what it hears from now on."""
+        self._sessions.tell(StopTalking(deaf=True, instead=respond))
+        self._carry_out(self._talk.reply_due(time.monotonic()))
 
-    def stay(self, why: str) -> None:
-        """Do not leave after all."""
-        if self._departure is not None and self._talking:
-            self.log.info("not leaving: %s", why)
-            self.note("does not leave", reason=why)
-            self._departure = self._farewell = None
-
-    def _leave(self, departure: Departure) -> None:
+    def leave(self, departure: Departure) -> None:
+        """Leave the stream, now."""
         self._hang_up(departure.reason, departure.outcome, departure.then, departure.detail)
 
     def keys_entered(self, digits: str) -> None:
@@ -534,47 +489,21 @@ class CallActor(Member):
         if self._reader is not None:
             self._reader.mute(muted)
 
-    def _answered_by(self, verdict: str) -> None:
-        self.note("answered by", verdict=verdict)
-        if verdict == "fax":
-            self._hang_up("a fax machine answered", Outcome.FAX, Then.HANG_UP)
-        elif verdict in MACHINES and self._setup.voicemail is None:
-            self._hang_up("a machine answered", Outcome.VOICEMAIL, Then.HANG_UP)
-        elif verdict in MACHINES and self._setup.voicemail is not None and self._talking:
-            self._sessions.tell(StopTalking(deaf=True))  # nothing that the machine says is an interruption
-            self._farewell = Respond(word_for_word(self._setup.voicemail), must=True)
-            self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
-            self._have_said(self._farewell)
-
     @property
     def _caller_s_turn(self) -> bool:
         return (
             self._phase is Phase.TALKING
-            and self._departure is None
             and not self._draining
             and self._sessions.talking is not None
             and not self._talk.busy
         )
-
-    def _look_at_silence(self, commands: list[caller_silence.Command]) -> None:
-        for command in commands:
-            match command:
-                case caller_silence.Reprompt():
-                    self.note("reprompt")
-                    own = self._setup.session.instructions
-                    self._have_said(Respond(adding(own, REPROMPT)))
-                case caller_silence.Goodbye():
-                    departure = Departure("the caller says nothing", Outcome.CALLER_SILENT, taken_back=True)
-                    self._say_goodbye(departure, NOBODY_THERE, anew=True)
-                case caller_silence.Remind(seconds=seconds):
-                    self._remind(DeadlinePassed.CALLER_SILENCE, seconds)
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
         self._hang_up("handed over, this process ends", outcome, Then.RESUME)
 
     def _hang_up(self, reason: str, outcome: Outcome, then: Then, detail: str = "") -> None:
-        if not self._talking:
+        if not self.talking:
             return
         self._outcome = outcome
         self._reason = reason
@@ -602,7 +531,7 @@ class CallActor(Member):
             self._finish()
             return
         self._phone.stop(block=False)
-        self._remind(DeadlinePassed.PHONE_CLOSED, PHONE_CLOSED_SECONDS)
+        self.remind(DeadlinePassed.PHONE_CLOSED, PHONE_CLOSED_SECONDS)
 
     def _finish(self) -> None:
         self._phase = Phase.ENDED
@@ -633,17 +562,15 @@ class CallActor(Member):
                 self._give_session_up(session, "it was not ready in time")
             case DeadlinePassed.RETRY_MODEL:
                 self._retry_model()
-            case DeadlinePassed.RESTART_LISTENER if self._talking and isinstance(about, type):
+            case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
                 self._listeners.restart(about)
             case DeadlinePassed.ROLL_OVER:
-                if self._talking and self._sessions.roll_over():
+                if self.talking and self._sessions.roll_over():
                     self._swap()
             case DeadlinePassed.LIMIT:
-                self._wrap_up("it has lasted as long as a call may")
-            case DeadlinePassed.GOODBYE if self._departure is not None and about == self._departure.reason:
-                self._leave(replace(self._departure, reason=f"{about}; it was not heard"))
-            case DeadlinePassed.CALLER_SILENCE:
-                self._look_at_silence(self._caller_silence.due(time.monotonic()))
+                self._farewell.wrap_up("it has lasted as long as a call may")
+            case DeadlinePassed.GOODBYE | DeadlinePassed.CALLER_SILENCE:
+                self._farewell.due(what, about, time.monotonic())
             case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE | DeadlinePassed.CONSULT:
                 self._operator.due(what, about)
             case DeadlinePassed.MODEL_CLOSED if session is not None:
@@ -654,7 +581,8 @@ class CallActor(Member):
                 self._setup.media_socket.abort()
                 self._finish()
 
-    def _remind(self, what: str, seconds: float, about: object = None) -> None:
+    def remind(self, what: str, seconds: float, about: object = None) -> None:
+        """Have a deadline pass after so many seconds."""
         self._clock.after(seconds, self.actor_ref, DeadlinePassed(what, about))
 
     def close(self) -> None:

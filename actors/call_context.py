@@ -10,6 +10,7 @@ from pykka import ActorRef
 from actors.member import CallError, post
 from actors.messages import Asked, CollectDigits, SendDigits, Transfer
 from actors.orders import Order
+from wire.journal import INBOUND, OUTBOUND, Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,25 @@ class CallContext:
 
     call_sid: str
     caller: str
-    """the caller's number, or what Twilio says instead of one"""
+    """the caller's number, or what Twilio says instead of one; ours, if we have placed the call"""
     called: str
     parameters: Mapping[str, str]
-    """the custom parameters of the stream"""
+    """the custom parameters of the stream, and the variables of a call that we have placed"""
+    direction: Direction = INBOUND
     digits: Mapping[str, str] = field(default_factory=dict)
     """what the caller has entered by keys, by its name in the assistant's file; only here where it is secret"""
     call: ActorRef[Any] | None = field(default=None, compare=False, repr=False)
     """the CallActor; None in a tool that runs in another process"""
+
+    @property
+    def person(self) -> str:
+        """The number of whom the assistant speaks with."""
+        return self.called if self.direction == OUTBOUND else self.caller
+
+    @property
+    def ours(self) -> str:
+        """The number on our side, which others may be called from."""
+        return self.caller if self.direction == OUTBOUND else self.called
 
     def tell(self, order: Order) -> None:
         """Have the call do something, such as `Say` or `HangUp`. Any thread; does not wait.

@@ -28,6 +28,7 @@ class Conversation:
         }
         self._open_turn: tuple[Entry, ...] = ()
         self._running: set[str] = set()
+        self._mcp_calls: set[str] = set()
         self._played = {entry.item_id for entry in earlier if entry.heard_text == entry.text}
         for entry in earlier:
             if entry.tool is not None and entry.tool.output is None:
@@ -40,8 +41,17 @@ class Conversation:
 
     @property
     def tools_running(self) -> bool:
-        """Whether the model waits for the output of a function."""
-        return bool(self._running)
+        """Whether the model waits for the output of a function, or of an MCP server's tool."""
+        return bool(self._running or self._mcp_calls)
+
+    @property
+    def mcp_running(self) -> bool:
+        """Whether it waits for an MCP server."""
+        return bool(self._mcp_calls)
+
+    def forget_mcp(self) -> None:
+        """The session is gone in which MCP servers were called, or they are not waited for any more."""
+        self._mcp_calls.clear()
 
     def session_began(self) -> None:
         """A new session takes over and is told of the conversation: what it adds comes behind all that there is."""
@@ -65,6 +75,10 @@ class Conversation:
             case realtime.FunctionCall(item_id=item_id, call_id=call_id, name=name, arguments=arguments):
                 self._transcript.tool_called(item_id, call_id, name, arguments)
                 self._running.add(call_id)
+            case realtime.McpCall(item_id=item_id):
+                self._mcp_calls.add(item_id)
+            case realtime.McpCallEnded(item_id=item_id):
+                self._mcp_calls.discard(item_id)
 
     def heard(self, heard: Heard, to_the_end: bool) -> None:
         """The caller has come so far in what the assistant says."""

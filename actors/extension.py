@@ -1,8 +1,14 @@
-"""Python that an assistant's file names: tools and listeners, each written "module:name"."""
+"""Python that an assistant's file names: tools, listeners and functions, each written "module:name".
+
+A module is imported once. Changed, it needs a restart, also where the file that names it is read again.
+"""
 
 import importlib
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from actors.listener import Listener
 from actors.tool import AnyTool, Tool
@@ -26,6 +32,16 @@ def load_listener(name: str, directory: Path) -> type[Listener]:
     return found
 
 
+def load_function(name: str, directory: Path) -> Callable[..., Any]:
+    """The function of that name. Raises ValueError, with what to do about it."""
+    found = _load(name, directory)
+    if not callable(found):
+        raise ValueError(f"{name} is not a function")
+    if inspect.iscoroutinefunction(found):
+        raise ValueError(f"{name} is async; it runs in a thread and may block: use def")
+    return found
+
+
 def _load(name: str, directory: Path) -> object:
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
@@ -39,7 +55,7 @@ def _load(name: str, directory: Path) -> object:
         if error.name is not None and module_name.startswith(error.name):
             raise ValueError(f"there is no module {module_name}, neither in {folder} nor installed") from None
         raise ValueError(f"{module_name} cannot be imported: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     try:
         found: object = getattr(module, attribute)

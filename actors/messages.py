@@ -476,6 +476,8 @@ class StopTalking:
 
     deaf: bool = False
     """and from here on hears nothing, and says only what it is told to"""
+    instead: Respond | None = None
+    """What that is to begin with. Told apart from it, there would be a moment in which nobody's turn it is."""
 
 
 @dataclass(frozen=True, slots=True)

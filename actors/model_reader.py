@@ -94,6 +94,8 @@ class ModelReader:
             case realtime.ItemAdded() | realtime.ItemDeleted() | realtime.AudioCommitted():
                 # The session does not depend on them; the call keeps the conversation, for longer than a session.
                 post(self._call, event)
+            case realtime.McpFailed(text=text):
+                self._log.warning("MCP: %s", text)
             case realtime.Other():
                 pass  # nothing that a telephone call needs
             case realtime.ResponseDone():

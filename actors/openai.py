@@ -108,6 +108,7 @@ class OpenAIActor(Member):
         self._responses_since_interruption: set[str] = set()
         self._responses_with_calls: set[str] = set()
         self._open_calls: set[str] = set()
+        self._mcp_calls: dict[str, str] = {}
         self._outputs_answered = True
         self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid)
         self._reading = threading.Thread(
@@ -148,6 +149,15 @@ class OpenAIActor(Member):
                 self._responses_with_calls.add(response_id)
                 self._open_calls.add(call_id)
                 post(self.parent, message)
+            case realtime.McpCall(response_id=response_id, item_id=item_id):
+                self._responses_with_calls.add(response_id)
+                self._open_calls.add(item_id)
+                self._mcp_calls[item_id] = response_id
+                post(self.parent, message)
+            case realtime.McpCallEnded(item_id=item_id):
+                self._mcp_call_ended(item_id)
+                self._answer_outputs()
+                self._tell_floor()
             case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
                 self._send(client_events.create_function_output(call_id, output))
                 self._open_calls.discard(call_id)
@@ -165,10 +175,10 @@ class OpenAIActor(Member):
             case KeysPressed(item_id=item_id, text=text):
                 self._send(client_events.create_message(item_id, "user", text))
                 self._take_turns(self._turns.owe(None, self._now()))
-            case StopTalking(deaf=deaf):
+            case StopTalking(deaf=deaf, instead=instead):
                 self._stop_talking()
                 if deaf:
-                    self._go_deaf()
+                    self._go_deaf(instead)
             case Remember(entries=entries):
                 self._send_history(entries)
             case CheckAlive():
@@ -306,9 +316,11 @@ class OpenAIActor(Member):
         if self._active_responses:
             self._send(client_events.cancel_response())
 
-    def _go_deaf(self) -> None:
+    def _go_deaf(self, instead: Respond | None) -> None:
         self._deaf = True
         self._send(self._dialect.turn_detection_update(None))
+        if instead is not None:
+            self._ask(self._turns.owe(instead.instructions, self._now(), instead.must))
         self._take_turns(self._turns.go_deaf(self._now()))
 
     def _silence(self, caller: SpeechEdge | None) -> None:
@@ -344,9 +356,22 @@ class OpenAIActor(Member):
                 done.response_id, done.status, done.reason, done.error, self._now(), empty
             )
         )
+        if done.status == "cancelled":
+            # Of their end we may not be told.
+            for item_id in [
+                item for item, response in self._mcp_calls.items() if response == done.response_id
+            ]:
+                self._mcp_call_ended(item_id, answered=False)
         self._answer_outputs()
         self._tell_floor()
         self._tell_gate_of_playing()
+
+    def _mcp_call_ended(self, item_id: str, answered: bool = True) -> None:
+        if self._mcp_calls.pop(item_id, None) is not None:
+            self._open_calls.discard(item_id)
+            if answered:
+                self._outputs_answered = False
+            post(self.parent, realtime.McpCallEnded(item_id))
 
     def _answer_outputs(self) -> None:
         # A function may be quicker than the model, which is about to call another in the same response.

@@ -57,17 +57,21 @@ class Desk(Protocol):
         """End that call. Raises CallError."""
 
 
+class Departing(Protocol):
+    """How a call leaves its stream: the part of `actors.farewell.Farewell` that an operator needs."""
+
+    def depart(self, departure: Departure) -> None:
+        """Leave, when what is being said has been heard."""
+
+    def stay(self, why: str) -> None:
+        """Do not leave after all."""
+
+
 class Call(Protocol):
     """What an operator may do to the call that it belongs to."""
 
     def note(self, kind: str, **data: Any) -> None:
         """Have it written down that something happened."""
-
-    def depart(self, departure: Departure) -> None:
-        """Leave this stream, when what is being said has been heard."""
-
-    def stay(self, why: str) -> None:
-        """Do not."""
 
     def keys_entered(self, digits: str) -> None:
         """Tell the model what the caller has entered without being asked."""
@@ -85,6 +89,7 @@ class Operator:
     def __init__(
         self,
         call: Call,
+        farewell: Departing,
         ref: Any,
         telephony: Telephony,
         context: CallContext,
@@ -94,6 +99,7 @@ class Operator:
     ) -> None:
         """`digits` is where tools find what was entered. `desk` is None where nobody can be called."""
         self._call = call
+        self._farewell = farewell
         self._ref = ref
         self._telephony = telephony
         self._context = context
@@ -186,7 +192,7 @@ class Operator:
             raise ToolError("Somebody is being called already. Wait for that.")
         self._call.note("transfer", to=name, warm=target.warm)
         if not target.warm:
-            self._call.depart(
+            self._farewell.depart(
                 Departure(f"transferred to {name}", Outcome.TRANSFERRED, Then.TRANSFER, target.number)
             )
             reply.set_result(CONNECTING)
@@ -232,7 +238,7 @@ class Operator:
         assert self._consultation is not None
         detail = f"{self._room} {self._consultation.leg_sid}"
         self._call.note("transfer accepted", to=self._target[0])
-        self._call.depart(
+        self._farewell.depart(
             Departure(f"transferred to {self._target[0]}", Outcome.TRANSFERRED, Then.JOIN, detail)
         )
         if self._consult_reply is not None and not self._consult_reply.done():
@@ -241,7 +247,7 @@ class Operator:
     def _not_joined(self, why: str) -> None:
         assert self._target is not None, "a consultation is with somebody"
         self._call.note("transfer failed", to=self._target[0], reason=why)
-        self._call.stay("transfer failed")
+        self._farewell.stay("transfer failed")
         if self._consult_reply is not None and not self._consult_reply.done():
             self._consult_reply.set_exception(
                 ToolError(
@@ -259,7 +265,7 @@ class Operator:
         if not KEYS.fullmatch(digits):
             raise ToolError("These are no keys: only 0 to 9, *, #, w and W, at most 64 of them.")
         self._call.note("keys sent", count=len(digits))
-        self._call.depart(
+        self._farewell.depart(
             Departure("leaves its stream to press keys", Outcome.SENT_DIGITS, Then.SEND_DIGITS, digits)
         )
 

@@ -200,14 +200,14 @@ class Sessions:
         setup = self._setup
         endpoint = setup.endpoints.choose()
         socket = endpoint.dial()
-        tools = tuple(tool.definition for tool in setup.tools.values())
+        functions = (tool.definition for tool in setup.tools.values())
         ref = OpenAIActor.start(
             self._call,
             setup.call_sid,
             self.phone,
             socket,
             endpoint.dialect,
-            replace(setup.session, audio=endpoint.audio, tools=tools),
+            replace(setup.session, audio=endpoint.audio, tools=(*setup.session.tools, *functions)),
             self._clock,
             setup.gating,
             setup.meter,

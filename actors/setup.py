@@ -30,7 +30,7 @@ class CallSetup:
     endpoints: Endpoints
     """where the model is; the format of the audio is theirs, whatever `session` says"""
     session: Session
-    """without tools, which are added"""
+    """without the functions, which are added to its tools"""
     greeting: str | None
     """Instructions for the response with which the assistant speaks first; None leaves it to the session's own."""
     context: CallContext

@@ -1,14 +1,14 @@
 """The listeners that are shipped: the tables `[recording]`, `[transcript]` and `[webhook]`, and what they ask for."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from actors.listener import Listener
 from actors.recorder import RecorderActor
-from actors.table import Table
+from actors.table import Table, Text
 from actors.transcript import TranscriptActor
 from actors.webhook import EventBox, Kind, WebhookActor
 
@@ -16,10 +16,18 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RecordingTable(Table):
-    """Calls are recorded. What callers have to be told before is for the greeting to say."""
+    """Calls are recorded."""
 
     begin: Literal["call", "told"] = "call"
     """With the call, or only when a tool or a listener tells the call to: `StartRecording`."""
+    announcement: Text = Text()
+    """What callers have to be told: the assistant's first words, said word for word before the greeting."""
+
+    @model_validator(mode="after")
+    def _check_announcement(self) -> Self:
+        if self.announcement and self.begin != "call":
+            raise ValueError('announcement needs begin = "call": at the beginning it would not be true yet')
+        return self
 
 
 class TranscriptTable(Table):

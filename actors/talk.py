@@ -20,11 +20,14 @@ from actors.messages import Begin, Floor, Playback, Remember, Respond
 from actors.phone_reader import KEPT_SECONDS
 from actors.setup import CallSetup
 from wire import realtime, restore
-from wire.dead_air import Command, DeadAir
+from wire.dead_air import Command, DeadAir, Remind
 from wire.playback import Heard
 
 PREFIX_SECONDS = 1.0
 """How much earlier than it was noticed the caller's speech may have begun."""
+
+MCP_SECONDS = 30.0
+"""How long an MCP server may take. Nobody else sees to it that the caller does not wait for one for ever."""
 
 
 class Talk:
@@ -48,6 +51,7 @@ class Talk:
         self._unnoticed_at: float | None = None
         self._alive_at = now
         self._unfinished_item: str | None = None
+        self._mcp_until = 0.0
 
     @property
     def busy(self) -> bool:
@@ -196,10 +200,21 @@ class Talk:
         self._audible_since_due = True  # there is nothing to wait for but what is on its way
         return [*self._settle(now), *self._dead_air.tool_running(False, now)]
 
+    def mcp_call(self, now: float) -> list[Command]:
+        """The model has a tool of an MCP server called."""
+        self._mcp_until = now + MCP_SECONDS
+        return [*self.tool_running(now), Remind(MCP_SECONDS)]
+
+    def mcp_call_ended(self, now: float) -> list[Command]:
+        """It has a result, or failed, or is not waited for any more."""
+        if self.conversation.tools_running:
+            return []
+        return [*self.reply_due(now), *self._dead_air.tool_running(False, now)]
+
     def session_lost(self, again: bool, now: float) -> list[Command]:
         """The session is gone, and a new one is made. `again`: not for the first time in a row."""
         self._floor = Floor.NOBODY
-        commands = self._dead_air.recovering(True, now)
+        commands = [*self._forget_mcp(now), *self._dead_air.recovering(True, now)]
         unnoticed_at, self._unnoticed_at = self._unnoticed_at, None
         if unnoticed_at is not None and now - unnoticed_at > KEPT_SECONDS:
             unnoticed_at = None  # the session lived on after that: it was a noise
@@ -247,7 +262,14 @@ class Talk:
 
     def due(self, now: float) -> list[Command]:
         """The time has come that a command reminded of."""
-        return self._dead_air.due(now)
+        late = self._forget_mcp(now) if now >= self._mcp_until else []
+        return [*late, *self._dead_air.due(now)]
+
+    def _forget_mcp(self, now: float) -> list[Command]:
+        if not self.conversation.mcp_running:
+            return []
+        self.conversation.forget_mcp()
+        return self.mcp_call_ended(now)
 
     def _opening(self) -> str | None:
         """Instructions for what the assistant has to say first in a session."""

@@ -57,7 +57,14 @@ def submit(tool: AnyTool, arguments: str, context: CallContext) -> Future[Ending
         tool.function.__qualname__,
         arguments,
         # Not the context itself: its mapping may be one that pickle does not take.
-        (context.call_sid, context.caller, context.called, dict(context.parameters), dict(context.digits)),
+        (
+            context.call_sid,
+            context.caller,
+            context.called,
+            dict(context.parameters),
+            context.direction,
+            dict(context.digits),
+        ),
         tool.timeout_seconds,
         KILL_AFTER_SECONDS,
     )

@@ -87,6 +87,7 @@ class Configuration:
         audio_out = changes.get("audio", {}).get("output", {})
         self._refuse_what_is_fixed(changes, audio_out, has_spoken)
         _refuse_what_does_not_fit(audio_in.get("transcription") or {})
+        _refuse_servers_that_are_nowhere(changes.get("tools", []))
         session = self._session
         session.update({name: value for name, value in changes.items() if name != "audio"})
         session["audio"]["input"].update(
@@ -184,6 +185,21 @@ class Configuration:
     def __getitem__(self, name: str) -> Any:
         """Return a top-level field of the session object."""
         return self._session[name]
+
+
+_PLACES = ("server_url", "connector_id", "tunnel_id")
+"""Of an MCP server: one of them must be given (the SDK's docstrings)."""
+
+
+def _refuse_servers_that_are_nowhere(tools: list[dict[str, Any]]) -> None:
+    for index, tool in enumerate(tools):
+        if tool["type"] == "mcp" and not any(tool.get(place) for place in _PLACES):
+            raise RefusalError(
+                "missing_required_parameter",
+                f"One of {', '.join(map(repr, _PLACES))} must be provided for the MCP server "
+                f"'{tool['server_label']}'.",
+                f"session.tools.{index}.server_url",
+            )
 
 
 def _refuse_what_does_not_fit(transcription: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+import store.dialed_tables
 import store.live
 import store.orders
 import store.outbox
@@ -49,6 +50,8 @@ calls = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("next_answer", sa.Text, nullable=False),
     sa.Column("next_detail", sa.Text, nullable=True),
+    # NULL: by a version that only answered calls.
+    sa.Column("direction", sa.Text, nullable=True),
     sa.Index("ix_calls_caller_key", "caller_key", "began_at"),
     sa.Index("ix_calls_called_key_began_at", "called_key", "began_at"),
     sa.Index("ix_calls_outcome", "outcome", "began_at"),
@@ -104,6 +107,7 @@ webhook_events = metadata.tables["webhook_events"]
 HOLD_CALL_SIDS = (
     entries,
     events,
+    metadata.tables["dialed_calls"],
     metadata.tables["live_audio"],
     metadata.tables["orders"],
     metadata.tables["stream_tokens"],
@@ -139,13 +143,22 @@ def upserts(dialect: str) -> Upserts:
             )
     first_told = ("call_sid", "item_id", "told_at")
     call, entry, day = insert(calls), insert(entries), insert(spending)
-    told = ("stream_sid", "caller", "called", "caller_key", "called_key", "assistant", "assistant_version")
+    told = (
+        "stream_sid",
+        "caller",
+        "called",
+        "caller_key",
+        "called_key",
+        "assistant",
+        "assistant_version",
+        "direction",
+    )
     known = {name: sa.func.coalesce(sa.func.nullif(call.excluded[name], ""), calls.c[name]) for name in told}
     return Upserts(
         call.on_conflict_do_update(
             index_elements=["call_sid"],
             # It goes on: how its last stream ended is not how the call did.
-            set_={**known, "streams": calls.c.streams + 1, **GOES_ON},
+            set_={**known, "streams": calls.c.streams + call.excluded.streams, **GOES_ON},
         ),
         entry.on_conflict_do_update(
             index_elements=["call_sid", "item_id"],
@@ -238,12 +251,31 @@ def write(connection: sa.Connection, operations: list[Operation]) -> None:
             connection.execute(statement, rows)
 
 
+def settle(
+    connection: sa.Connection, record: CallRecord, began_at: float, ended_at: float, outcome: str
+) -> None:
+    """A call is over, says Twilio. What its own end said of it stays; it may have had none, or no stream at all.
+
+    Should a stream of it be told later, it goes on from there.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    end = {"ended_at": ended_at, "outcome": outcome, "next_answer": Then.HANG_UP.value}
+    row = _call_row(record, began_at) | end
+    connection.execute(
+        dialect.insert(calls)
+        .values(row)
+        .on_conflict_do_update(
+            index_elements=["call_sid"], set_=end, where=calls.c.next_answer == Then.RESUME.value
+        )
+    )
+
+
 def _call_row(record: CallRecord, at: float) -> dict[str, object]:
     return {
         **{name: _text(value) for name, value in asdict(record).items()},
         "caller_key": number_key(_text(record.caller)),
         "called_key": number_key(_text(record.called)),
-        "streams": 1,
+        "streams": 1 if record.stream_sid else 0,
         "cost": 0.0,
         "began_at": at,
         **GOES_ON,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from store import calls
 from store.database import Database
+from wire.journal import INBOUND, Direction
 from wire.transcript import Entry
 
 FILES = ("recording", "transcript")
@@ -30,6 +31,7 @@ class PastCall:
     ended_at: float | None
     outcome: str
     """empty while it goes on"""
+    direction: Direction = INBOUND
     turns: int = 0
     """of the caller"""
     answer_ms: float | None = None
@@ -137,6 +139,7 @@ def past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
             began_at=row.began_at,
             ended_at=row.ended_at,
             outcome=row.outcome,
+            direction=row.direction or INBOUND,
             turns=turns.get(row.call_sid, 0),
             answer_ms=statistics.median(answers[row.call_sid]) if row.call_sid in answers else None,
         )

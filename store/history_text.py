@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 
 from store.history import PastCall, Told
+from wire.journal import OUTBOUND
 from wire.phone_number import shortened
 from wire.transcript import Entry
 from wire.transcript_text import Spoken, clock, plain_line
 
-HEADINGS = ("BEGAN (UTC)", "CALL", "FROM", "TO", "LASTED", "OUTCOME", "TURNS", "ANSWER", "COST")
+HEADINGS = ("BEGAN (UTC)", "CALL", "WAY", "FROM", "TO", "LASTED", "OUTCOME", "TURNS", "ANSWER", "COST")
 TO_THE_RIGHT = {"LASTED", "TURNS", "ANSWER", "COST"}
 
 
@@ -32,7 +33,8 @@ def call_story(call: PastCall, story: Sequence[Told], full: bool = False) -> str
     turns = f"{call.turns} turn{'' if call.turns == 1 else 's'}"
     head = [
         f"{call.call_sid}  {_when(call.began_at)} UTC",
-        f"from {_number(call.caller, full)} to {_number(call.called, full)}, {call.assistant or '-'}{version}",
+        f"{call.direction}, from {_number(call.caller, full)} to {_number(call.called, full)}, "
+        f"{call.assistant or '-'}{version}",
         f"{_outcome(call)}, lasted {_lasted(call)}{streams}, {turns}, median answer {_answer(call)}, "
         f"cost {call.cost:.4f}",
         "",
@@ -53,6 +55,7 @@ def _row(call: PastCall, full: bool) -> tuple[str, ...]:
     return (
         _when(call.began_at),
         call.call_sid if full or len(call.call_sid) <= 10 else f"…{call.call_sid[-8:]}",
+        "out" if call.direction == OUTBOUND else "in",
         _number(call.caller, full),
         _number(call.called, full),
         _lasted(call),

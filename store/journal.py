@@ -9,8 +9,11 @@ import sqlalchemy as sa
 
 from store import calls
 from store.database import Database
+from store.dialed_tables import dialed
 from store.writer import Writer
 from wire.journal import (
+    INBOUND,
+    OUTBOUND,
     CallBegan,
     CallEnded,
     CallRecord,
@@ -135,6 +138,7 @@ class CallJournal:
                 called=call.called,
                 assistant=call.assistant,
                 assistant_version=call.assistant_version,
+                direction=call.direction or INBOUND,
             ),
             entries=tuple(map(calls.stored_entry, rows)),
             streams=call.streams,
@@ -168,6 +172,8 @@ class CallJournal:
                 call_sids = sa.select(calls.calls.c.call_sid).where(theirs)
                 connection.execute(sa.delete(table).where(table.c.call_sid.in_(call_sids)))
             erased = connection.execute(sa.delete(calls.calls).where(theirs)).rowcount
+            # Those too that are in no history yet, or never will be.
+            connection.execute(sa.delete(dialed).where(dialed.c.number_key == key))
         if not self._database.empty_log():
             logger.warning(
                 "what was erased may be in the database's -wal file still, because somebody is reading; try again"
@@ -183,6 +189,8 @@ class CallJournal:
     def calls_at_once(self, number: str, longest_seconds: float) -> int:
         """How many calls from that number go on, or would if Twilio asked. Compared as in `forget`.
 
+        Those that we have placed are not from our own number in this sense.
+
         No call lasts longer than `longest_seconds`: one that began before is over, even if the process that held
         it could not say so any more. A call that began in the last tenth of a second may not be counted yet.
         Raises StoreError.
@@ -191,6 +199,7 @@ class CallJournal:
             calls.calls.c.caller_key == calls.number_key(number),
             calls.calls.c.began_at > self._clock() - longest_seconds,
             calls.calls.c.next_answer == Then.RESUME.value,
+            sa.func.coalesce(calls.calls.c.direction, INBOUND) != OUTBOUND,
         )
         with self._database.read() as connection:
             return int(connection.execute(live).scalar_one())

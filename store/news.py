@@ -94,7 +94,7 @@ class LiveCalls:
     """Reads what CallJournals have written lately. Any thread; every method raises StoreError."""
 
     def __init__(
-        self, database: Database, longest_seconds: float, clock: Callable[[], float] = time.time
+        self, database: Database, longest_seconds: Callable[[], float], clock: Callable[[], float] = time.time
     ) -> None:
         """No call lasts longer than that: one that began before is over, even if nobody could say so any more."""
         self._database = database
@@ -108,7 +108,7 @@ class LiveCalls:
             sa.select(calls.calls)
             .where(
                 call.next_answer == Then.RESUME.value,
-                call.began_at > now - self._longest_seconds,
+                call.began_at > now - self._longest_seconds(),
                 sa.or_(call.ended_at.is_(None), call.ended_at > now - AWAY_SECONDS),
             )
             .order_by(call.began_at.desc())
@@ -127,7 +127,7 @@ class LiveCalls:
     def over(self, call: GoingOn) -> bool:
         """Whether nothing can be told to the call any more."""
         now = self._clock()
-        return call.over(now) or call.began_at <= now - self._longest_seconds
+        return call.over(now) or call.began_at <= now - self._longest_seconds()
 
     def entries(self, call_sid: str) -> int:
         """How many entries the call's conversation has: where they have become fewer, one was removed."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config import OFFLINE_KEY, ConfigError, Settings, is_loopback, stream_url_of
+from config import OFFLINE_KEY, ConfigError, Settings, environment, is_loopback, stream_url_of
 
 KEY = {"OPENAI_API_KEY": "sk-test"}
 SIGNED = {**KEY, "TWILIO_AUTH_TOKEN": "12345", "PUBLIC_URL": "https://voice.example.com"}
@@ -71,6 +71,10 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "RECORDINGS": "/var/lib/recordings",
         "WEBHOOK_SECRET": "0123456789abcdef",
         "MAX_CALLS_PER_CALLER": "2",
+        "API_TOKEN": "0123456789abcdef",
+        "DIAL_COUNTRIES": "+49, !+4930",
+        "CALLS_PER_SECOND": "5",
+        "CALLS_PER_DAY": "1000",
         "DAILY_BUDGET": "12.5",
         "DRAIN_SECONDS": "3.5",
         "HOST": "0.0.0.0",
@@ -109,6 +113,15 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     settings = Settings.load({"PORT": "9002", "THREADS": "  "}, env_file=file)
     assert settings.openai_api_key.get_secret_value() == "sk-file"
     assert (settings.port, settings.threads) == (9002, 5)
+
+
+def test_the_environment_is_more_than_the_settings(tmp_path: Path) -> None:
+    """In it are the secrets of which an assistant's file gives the names."""
+    file = tmp_path / ".env"
+    file.write_text("CRM_TOKEN=from-file\nDOCS_TOKEN=file-too\nEMPTY=\n")
+    known = environment({"CRM_TOKEN": "from-process", "DOCS_TOKEN": " "}, env_file=file)
+    assert known == {"CRM_TOKEN": "from-process", "DOCS_TOKEN": "file-too"}
+    assert environment({"PORT": "1"}, env_file=None) == {"PORT": "1"}
 
 
 def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:
@@ -176,6 +189,18 @@ def test_another_path_of_the_same_host_may_see_the_same_key() -> None:
 def test_a_second_model_on_this_machine_needs_no_key_and_gets_none() -> None:
     _, second = load(OPENAI_SECOND_URL="ws://127.0.0.1:9999/v1/realtime").model_endpoints
     assert second.key.get_secret_value() == OFFLINE_KEY
+
+
+def test_nobody_can_be_called_unless_a_setting_says_so() -> None:
+    assert load().dial_prefixes == ()
+    assert load(DIAL_COUNTRIES=" +49, !+4930 ,+1").dial_prefixes == ("+49", "!+4930", "+1")
+    assert (load().calls_per_second, load().calls_per_day, load().api_token) == (1, 100, None)
+
+
+@pytest.mark.parametrize("countries", ["49", "+", "+4", "+49;+43", "+49,", "+0", "*", "!", "+49!"])
+def test_what_is_no_country_opens_nothing(countries: str) -> None:
+    [problem] = problems(KEY | {"DIAL_COUNTRIES": countries})
+    assert problem == ("DIAL_COUNTRIES has a part that is no country's code; write them like +49,+43,!+4930")
 
 
 def test_every_problem_has_a_line_of_its_own() -> None:

@@ -66,8 +66,8 @@ def build_app(preparation: "Preparation") -> "Flask":
     from flask import Flask
 
     from actors.call_file import erase_older
-    from actors.carrier import Carrier
     from store.database import Database
+    from store.dialed import DialedCalls
     from store.history import History
     from store.journal import CallJournal
     from store.live import LiveAudio
@@ -76,8 +76,11 @@ def build_app(preparation: "Preparation") -> "Flask":
     from store.tokens import StreamTokens
     from web import health, security
     from web.admission import Admission
+    from web.call_api import CallApi
     from web.calls import Calls
     from web.console import Console
+    from web.dialed import Dialed
+    from web.dialing import Dialer, carrier_of
     from web.media import MediaStreams
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
@@ -87,7 +90,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.softphone import Softphone
     from web.voice import Voice
 
-    settings, assistant, sounds = preparation.settings, preparation.assistant, preparation.sounds
+    settings, assistants = preparation.settings, preparation.assistants
     configure_logging(settings.log_level)
     try:
         metrics = Metrics()
@@ -101,44 +104,36 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
     secret = settings.webhook_secret
-    outbox = (
-        None if assistant.webhook is None or secret is None else Outbox(database, secret.get_secret_value())
-    )
+    # Also where no assistant has a [webhook] yet: its file may change.
+    outbox = None if secret is None else Outbox(database, secret.get_secret_value())
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
     orders = OrderDesk(Orders(database), calls)
-    account_sid, auth_token = settings.twilio_account_sid, settings.twilio_auth_token
-    carrier = (
-        None
-        if account_sid is None or auth_token is None
-        else Carrier(account_sid, auth_token.get_secret_value(), settings.twilio_api_url)
-    )
+    carrier = carrier_of(settings)
     admission = Admission(
         calls,
         journal,
         settings.max_calls_per_caller,
         settings.daily_budget,
-        assistant.limits.max_minutes * 60,
+        lambda: max(each.limits.max_minutes for each in assistants.all.values()) * 60,
     )
     readiness = Readiness(calls, database)
+    dialed = DialedCalls(database)
+    dialer = Dialer(settings, assistants, dialed, carrier, journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
-    Voice(settings, tokens, assistant, calls, journal, admission, orders, carrier).register(app)
+    Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
     live = LiveAudio(database)
     streams = MediaStreams(
-        settings, tokens, assistant, calls, journal, metrics, sounds, outbox, carrier, live
+        settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed, live
     )
     streams.register(app)
-    sessions, history = visitors.sessions, History(database)
-    Softphone(settings, sessions, tokens, assistant, calls, journal, admission, history, streams).register(
-        app
-    )
-    longest_seconds = assistant.limits.max_minutes * 60 + 60
-    transfers = tuple(assistant.telephony.transfer)
-    recordings = Recordings(settings.recordings)
-    Console(database, calls, orders, recordings, longest_seconds, transfers).register(app)
+    CallApi(dialer, dialed).register(app)
+    Dialed(settings, assistants, dialed, tokens, calls, orders).register(app)
+    Softphone(settings, visitors.sessions, calls, admission, History(database), streams).register(app)
+    Console(database, calls, orders, Recordings(settings.recordings), assistants).register(app)
     for path, view in (
         ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),

@@ -1,14 +1,11 @@
 """Whether one more call is taken."""
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from store.journal import CallJournal
 from web.calls import Calls
-from wire.phone_number import is_e164
-
-WITHHELD = frozenset({"+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"})
-"""What Twilio writes for a number that it is not told: anonymous, restricted, blocked, unknown and unavailable,
-spelt on a telephone's keys."""
+from wire.phone_number import is_e164, is_withheld
 
 
 class Refusal(StrEnum):
@@ -28,7 +25,7 @@ class Admission:
         journal: CallJournal,
         max_calls_per_caller: int,
         daily_budget: float | None,
-        longest_call_seconds: float,
+        longest_call_seconds: Callable[[], float],
     ) -> None:
         self._calls = calls
         self._journal = journal
@@ -42,8 +39,8 @@ class Admission:
             return Refusal.FULL
         if self._daily_budget is not None and self._journal.spent_today() >= self._daily_budget:
             return Refusal.BUDGET
-        if is_e164(caller) and caller not in WITHHELD:
-            live = self._journal.calls_at_once(caller, self._longest_call_seconds)
+        if is_e164(caller) and not is_withheld(caller):
+            live = self._journal.calls_at_once(caller, self._longest_call_seconds())
             if live >= self._max_calls_per_caller:
                 return Refusal.CALLER
         return None

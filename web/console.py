@@ -21,12 +21,13 @@ threads; what waits longer than for the database is a stream, see web/streams.py
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ParamSpec
 
 from flask import Flask, Response, jsonify, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
+from actors.assistants import Assistants
 from actors.meter import Outcome
 from store.database import Database, StoreError
 from store.figures import FiguresOf
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 Parameters = ParamSpec("Parameters")
 
+SLACK_SECONDS = 60.0
+"""So much longer than it may a call can last, with its goodbye."""
 NOT_KNOWN = "This call is not known, or it was erased."
 CALL = "/console/calls/<call_sid>"
 
@@ -81,11 +84,10 @@ class Console:
         calls: Calls,
         desk: OrderDesk,
         recordings: Recordings,
-        longest_call_seconds: float,
-        transfers: Sequence[str] = (),
+        assistants: Assistants,
     ) -> None:
-        """`transfers`: the names of those with whom callers may be connected."""
-        self._live = LiveCalls(database, longest_call_seconds)
+        self._assistants = assistants
+        self._live = LiveCalls(database, self._longest_call_seconds)
         self._audio = LiveAudio(database)
         self._search = Search(database)
         self._figures = SystemFigures(FiguresOf(database))
@@ -93,7 +95,6 @@ class Console:
         self._watches = Watches(desk)
         self._orders = ConsoleOrders(self._live, desk)
         self._recordings = recordings
-        self._transfers = transfers
         self.streams = Streams(calls)
 
     def register(self, app: Flask) -> None:
@@ -150,7 +151,7 @@ class Console:
             part="call",
             full=_full(),
             call=shown,
-            transfers=self._transfers,
+            transfers=[] if call is None else self._transfers(call.assistant),
         )
         return Response(page, 404 if call is None else 200, {"Content-Security-Policy": _PLAYER_POLICY})
 
@@ -203,6 +204,15 @@ class Console:
     def news(self, call_sid: str) -> ResponseReturnValue:
         """What is new in a call since that place, for a page that has no stream."""
         return _once(self._following(call_sid, request.args.get("place", ""), _full()))
+
+    def _longest_call_seconds(self) -> float:
+        return max(each.limits.max_minutes for each in self._assistants.all.values()) * 60 + SLACK_SECONDS
+
+    def _transfers(self, name: str) -> list[str]:
+        """With whom callers of that assistant may be connected, by name."""
+        every = self._assistants.all.values()
+        assistant = next((each for each in every if each.name == name), self._assistants.default)
+        return list(assistant.telephony.transfer)
 
     def _following(self, call_sid: str, place: str, full: bool) -> Following:
         return Following(call_sid, self._live, self._audio, self._watches, place=place, full=full)

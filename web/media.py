@@ -10,6 +10,8 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from actors.assistant import Assistant
+from actors.assistants import Assistants
+from actors.builds import Builds
 from actors.call_context import CallContext
 from actors.carrier import Carrier
 from actors.endpoints import Endpoint, Endpoints
@@ -18,23 +20,31 @@ from actors.messages import StreamStopped
 from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
-from actors.sound import Sounds
 from actors.watcher import LiveBox, NoLiveBox, WatcherActor
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
+from store.dialed import DialedCall, DialedCalls
 from store.journal import CallJournal, StoredCall
 from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from web.calls import Calls, LiveCall
 from web.consultations import ConsultDesk
+from web.preparation import check
 from web.security import base_url, upgrade
 from web.sockets import SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, Documents
+from web.twiml import (
+    ASSISTANT_PARAMETER,
+    CALLED_PARAMETER,
+    CALLER_PARAMETER,
+    DIRECTION_PARAMETER,
+    TOKEN_PARAMETER,
+    Documents,
+)
 from wire import twilio
 from wire.audio_format import FORMATS
 from wire.dialect import DIALECTS
 from wire.g711 import SAMPLE_RATE
-from wire.journal import CallRecord
+from wire.journal import INBOUND, OUTBOUND, CallRecord
 from wire.phone_number import is_e164, shortened
 from wire.protocol import ProtocolError
 
@@ -64,27 +74,33 @@ class MediaStreams:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         meter: Meter,
-        sounds: Sounds,
         outbox: Outbox | None = None,
         carrier: Carrier | None = None,
+        dialed: DialedCalls | None = None,
         live: LiveBox | None = None,
     ) -> None:
-        """`carrier` is None where calls cannot be placed."""
+        """`carrier` is None where calls cannot be placed; `dialed` has those that were."""
         self.settings = settings
         self.carrier = carrier
         self.account_sid = settings.twilio_account_sid
         self.tokens = tokens
-        self.assistant = assistant
+        self.assistants = assistants
+        self.builds = Builds(partial(check, settings=settings))
         self.calls = calls
         self.journal = journal
         self.meter = meter
         self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
-        self.sounds = sounds
-        self.listeners = assistant.listener_classes(settings.recordings, settings.retention_days, outbox)
+        self.dialed = dialed
+        self.listeners = partial(
+            Assistant.listener_classes,
+            folder=settings.recordings,
+            kept_days=settings.retention_days,
+            events=outbox,
+        )
         # One class for all calls, of which each knows what it has by its class.
         self.watcher = type("WatcherActor", (WatcherActor,), {"box": live or NoLiveBox()})
 
@@ -199,36 +215,65 @@ class MediaStream:
             logger.error("%s: goes on without what was said before: %s", call_sid, error)
             return None
 
-    def _desk(self, assistant: Assistant, call_sid: str, caller: str, called: str) -> ConsultDesk | None:
-        carrier, caller_id = self._shared.carrier, assistant.telephony.caller_id or called
+    def _desk(self, assistant: Assistant, context: CallContext) -> ConsultDesk | None:
+        carrier, caller_id = self._shared.carrier, assistant.telephony.caller_id or context.ours
         if carrier is None or not is_e164(caller_id):
             return None
-        documents = Documents(assistant, self._base_url, caller, called)
-        return ConsultDesk(carrier, documents, self._base_url, call_sid, caller_id)
+        outbound = context.direction == OUTBOUND
+        documents = Documents(assistant, self._base_url, context.caller, context.called, outbound=outbound)
+        return ConsultDesk(carrier, documents, self._base_url, context.call_sid, caller_id)
+
+    def _dialed(self, start: twilio.Start) -> DialedCall | None:
+        """What is known of a call that we have placed; None: it was erased."""
+        dialed = self._shared.dialed
+        try:
+            return None if dialed is None else dialed.of_call(start.call_sid)
+        except StoreError as error:
+            raise RefusedStream(f"what it is about cannot be found out: {error}") from None
 
     def _setup(self, start: twilio.Start, caller: str, called: str, stored: StoredCall | None) -> CallSetup:
-        shared, assistant = self._shared, self._shared.assistant
+        shared = self._shared
         parameters = {name: value for name, value in start.parameters.items() if name != TOKEN_PARAMETER}
+        name, direction = parameters.get(ASSISTANT_PARAMETER), INBOUND
+        if parameters.get(DIRECTION_PARAMETER) == OUTBOUND:
+            direction, dialed = OUTBOUND, self._dialed(start)
+            if dialed is not None:
+                name = dialed.assistant
+                parameters |= dialed.variables
+        context = CallContext(start.call_sid, caller, called, parameters, direction)
+        began_with = None if stored is None else stored.record.assistant_version
+        assistant = shared.assistants.choose(context.ours, name, began_with)
+        assistant = shared.builds.for_call(
+            assistant.calling() if direction == OUTBOUND else assistant, context
+        )
+        outbound = assistant.outbound if direction == OUTBOUND else None
         return CallSetup(
             record=CallRecord(
-                start.call_sid, start.stream_sid, caller, called, assistant.name, assistant.version
+                start.call_sid,
+                start.stream_sid,
+                caller,
+                called,
+                assistant.name,
+                assistant.version,
+                direction,
             ),
             media_socket=self._socket,
             endpoints=shared.endpoints,
             session=assistant.session(),
             greeting=assistant.greeting_instructions(),
-            context=CallContext(start.call_sid, caller, called, parameters),
+            context=context,
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
             gating=assistant.gating(),
             patience=assistant.dead_air(),
-            sounds=shared.sounds,
+            sounds=assistant.sounds,
             tools=assistant.callable_tools(),
-            listeners=shared.listeners,
+            listeners=shared.listeners(assistant),
             watcher=shared.watcher,
             telephony=assistant.telephony,
-            desk=self._desk(assistant, start.call_sid, caller, called),
+            desk=self._desk(assistant, context),
             caller_patience=assistant.caller_silence.patience(),
+            voicemail=None if outbound is None else outbound.voicemail,
             limits=assistant.limits,
             cost=stored.cost if stored else 0.0,
             lasted_seconds=max(time.time() - stored.began_at, 0.0) if stored else 0.0,

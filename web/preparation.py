@@ -1,11 +1,13 @@
 """What workers are made of and may have mistakes in it: read and checked once, before there is a worker."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from actors.assistant import Assistant, AssistantError
-from actors.sound import SoundError, Sounds
+from actors.assistants import Assistants
 from actors.transcoder import TranscoderError, load_resampler
-from config import Settings
+from config import Settings, environment
 from wire.audio_format import FORMATS
 
 
@@ -15,29 +17,39 @@ class PreparationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Settings and what they name. Workers that are forked from who made it read no file a second time."""
+    """Settings and what they name. Workers that are forked from who made it read nothing that has not changed."""
 
     settings: Settings
-    assistant: Assistant
-    sounds: Sounds
+    assistants: Assistants
 
     @classmethod
-    def of(cls, settings: Settings) -> "Preparation":
-        """Read and check what the settings name, and import the assistant's Python. Raises PreparationError."""
+    def of(cls, settings: Settings, secrets: Mapping[str, str] | None = None) -> "Preparation":
+        """Read and check what the settings name, and import the assistants' Python. Raises PreparationError.
+
+        `secrets`: what the assistants' files give the names of; None: the environment.
+        """
+        known = environment() if secrets is None else secrets
+
+        def load(path: Path) -> Assistant:
+            assistant = Assistant.load(path, known)
+            try:
+                check(assistant, settings)
+            except AssistantError as error:
+                raise AssistantError(f"{path}: {error}") from None
+            return assistant
+
         try:
-            assistant = Assistant.load(settings.assistant)
-            silence = assistant.silence
-            sounds = Sounds.load(assistant.language, silence.filler, silence.apology)
+            assistants = Assistants(settings.assistant, load)
             if any(FORMATS[endpoint.audio].transcoded for endpoint in settings.model_endpoints):
                 load_resampler()
-        except (AssistantError, SoundError, TranscoderError) as error:
+        except (AssistantError, TranscoderError) as error:
             raise PreparationError(str(error)) from error
-        if settings.daily_budget is not None and assistant.prices is None:
-            raise PreparationError(
-                f"{settings.assistant}: DAILY_BUDGET needs [prices]; add them, or unset it"
-            )
-        if assistant.webhook is not None and settings.webhook_secret is None:
-            raise PreparationError(
-                f"{settings.assistant}: [webhook] needs WEBHOOK_SECRET, to sign with; set it"
-            )
-        return cls(settings, assistant, sounds)
+        return cls(settings, assistants)
+
+
+def check(assistant: Assistant, settings: Settings) -> None:
+    """Raises AssistantError where an assistant needs what the settings do not have, or the other way round."""
+    if settings.daily_budget is not None and assistant.prices is None:
+        raise AssistantError("DAILY_BUDGET needs [prices]; add them, or unset it")
+    if assistant.webhook is not None and settings.webhook_secret is None:
+        raise AssistantError("[webhook] needs WEBHOOK_SECRET, to sign with; set it")

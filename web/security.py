@@ -16,7 +16,8 @@ from enum import Enum
 from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from flask import Flask, abort, current_app, request
+import orjson
+from flask import Flask, Response, abort, current_app, request
 from flask.typing import ResponseReturnValue
 from pydantic import SecretStr
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -57,6 +58,7 @@ class Policy(Enum):
     WEBHOOK = "webhook"
     UPGRADE = "upgrade"
     OPERATOR = "operator"
+    API = "api"
     ENTRANCE = "entrance"
     CONSOLE = "console"
 
@@ -79,6 +81,11 @@ def upgrade(view: View) -> View:
 def operator(view: View) -> View:
     """Declares a route for whoever runs the server: this machine, or with Twilio's token set, METRICS_TOKEN."""
     return _declared(view, Policy.OPERATOR)
+
+
+def api(view: View) -> View:
+    """Declares a route for programs that have API_TOKEN, wherever they are; without that setting it is closed."""
+    return _declared(view, Policy.API)
 
 
 def entrance(view: View) -> View:
@@ -116,6 +123,11 @@ def register(app: Flask, settings: Settings) -> Visitors:
             return None
         if policy is None:
             _refuse("its route declares no policy; decorate the view with one of web.security")
+        if policy is Policy.API:
+            if not settings.authenticated:
+                _check_local()
+            _check_api(settings.api_token)
+            return None
         token, public_url = settings.twilio_auth_token, settings.public_url
         if token is None or public_url is None:
             _check_local()
@@ -179,9 +191,22 @@ def _check_upgrade(auth_token: str, public_url: str) -> None:
 def _check_operator(token: SecretStr | None) -> None:
     if token is None:
         _refuse("METRICS_TOKEN is not set, so nobody may read this")
-    offered = request.headers.get("Authorization", "")
-    if not hmac.compare_digest(offered.encode(), f"Bearer {token.get_secret_value()}".encode()):
+    if not _bears(token):
         _refuse("its bearer token is not METRICS_TOKEN")
+
+
+def _check_api(token: SecretStr | None) -> None:
+    if token is not None and _bears(token):
+        return
+    why = "its bearer token is not API_TOKEN" if token else "API_TOKEN is not set, so nobody may use this"
+    logger.warning("refused %s %s: %s", request.method, _shown(request.path), why)
+    content = orjson.dumps({"error": {"code": "unauthorized", "message": why}})
+    abort(Response(content, 401, {"WWW-Authenticate": "Bearer"}, content_type="application/json"))
+
+
+def _bears(token: SecretStr) -> bool:
+    offered = request.headers.get("Authorization", "")
+    return hmac.compare_digest(offered.encode(), f"Bearer {token.get_secret_value()}".encode())
 
 
 def _check_local() -> None:

@@ -29,16 +29,16 @@ from actors.assistant import Assistant
 from config import STREAM_PATH, Settings
 from store.database import StoreError
 from store.history import History, PastCall, Told
-from store.journal import CallJournal
-from store.tokens import StreamTokens, TokenRefused, ticket
+from store.journal import StoredCall
+from store.tokens import TokenRefused, ticket
 from web import security, visitors
 from web.admission import Admission, Refusal
 from web.calls import Calls
 from web.media import MediaStream, MediaStreams
 from web.sessions import Session, Sessions
 from web.sockets import PhoneSocket
-from web.twiml import CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, WAIT_SECONDS
-from web.voice import HUNG_UP
+from web.twiml import ASSISTANT_PARAMETER, CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, WAIT_SECONDS
+from web.voice import HUNG_UP, let_go
 from wire.journal import Then
 from wire.transcript import Entry
 
@@ -80,23 +80,21 @@ class Softphone:
         self,
         settings: Settings,
         sessions: Sessions,
-        tokens: StreamTokens,
-        assistant: Assistant,
         calls: Calls,
-        journal: CallJournal,
         admission: Admission,
         history: History,
         streams: MediaStreams,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
-        self._tokens = tokens
-        self._assistant = assistant
         self._calls = calls
-        self._journal = journal
         self._admission = admission
         self._history = history
         self._streams = streams
+        self._tokens = streams.tokens
+        self._assistants = streams.assistants
+        self._journal = streams.journal
+        self._carrier = streams.carrier
 
     def register(self, app: Flask) -> None:
         """Adds the routes to the app. Before that `security` and MediaStreams have to be registered."""
@@ -108,9 +106,7 @@ class Softphone:
         @Sock(app).route(f"{STREAM_PATH}/<ticket>", endpoint=_STREAM)  # type: ignore[untyped-decorator]
         @security.console
         def stream(websocket: Server, ticket: str) -> None:
-            MediaStream(
-                PhoneSocket(websocket), self._streams, security.base_url(self._streams.settings)
-            ).run()
+            MediaStream(PhoneSocket(websocket), self._streams, security.base_url(self._settings)).run()
 
         @app.before_request
         def check_ticket() -> ResponseReturnValue | None:
@@ -122,10 +118,15 @@ class Softphone:
     @security.console
     def page(self) -> str:
         """The telephone."""
-        settings = self._settings
-        model = "the offline model" if settings.offline else settings.openai_realtime_model
+        settings, every = self._settings, self._assistants.all
+        chosen = self._assistants.default
         return render_template(
-            "softphone.html", page="/", assistant=self._assistant, model=model, offline=settings.offline
+            "softphone.html",
+            page="/",
+            chosen=chosen,
+            choice=[(name, each.name or name, each is chosen) for name, each in every.items()],
+            model="the offline model" if settings.offline else settings.openai_realtime_model,
+            offline=settings.offline,
         )
 
     @security.console
@@ -143,38 +144,53 @@ class Softphone:
             logger.error("call %s is not taken: %s", call_sid, error)
             return {"error": TROUBLE}, 503
         logger.info("call %s from the softphone", call_sid)
-        return self._stream(call_sid, token, 1)
+        return self._stream(call_sid, token, 1, _asked())
 
     @security.console
     def ended(self) -> ResponseReturnValue:
         """What comes now that a stream has ended. See `web.voice.Voice.ended`, which tells Twilio."""
-        asked = request.get_json(silent=True)
-        if not isinstance(asked, dict):
-            abort(400)
+        asked = _asked()
         call_sid, stream = self._own(asked.get("callSid")), asked.get("stream")
         if type(stream) is not int or stream < 1:  # True is an int, too
             abort(400)
+        stored = None
         try:
             stored = self._journal.load(call_sid)
-            then = Then.RESUME if stored is None else stored.then
+            then, detail = (Then.RESUME, "") if stored is None else (stored.then, stored.detail)
             if asked.get("hungUp"):
-                if stored is not None and then is Then.RESUME:
+                if stored is not None and then not in (Then.HANG_UP, Then.FALLBACK):
                     self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+                    let_go(self._carrier, then, detail)
                 return {"then": "end"}
-            if then is Then.HANG_UP:
-                return {"then": "end"}
-            if then is Then.RESUME:
-                if self._calls.draining:
-                    return self._elsewhere()
-                missed = self._tokens.missed(call_sid, stream)
-                token = self._tokens.issue(call_sid, after=stream)
-                logger.info("call %s goes on with stream %d", call_sid, stream + 1)
-                return self._stream(call_sid, token, stream + 1, missed)
+            match then:
+                case Then.HANG_UP:
+                    return {"then": "end"}
+                case Then.RESUME | Then.SEND_DIGITS:
+                    return self._resume(call_sid, stream, asked, planned=then is Then.SEND_DIGITS)
+                case Then.TRANSFER | Then.JOIN:
+                    # Nobody can be put through to a browser, and who waits for that need not do so any longer.
+                    self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+                    let_go(self._carrier, then, detail)
+                    return {"then": "transfer"}
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", call_sid, error)
         except TokenRefused as refused:
             logger.warning("call %s gets the fallback: %s", call_sid, refused)
-        return {"then": "fallback", "say": self._assistant.fallback.say}
+        return {"then": "fallback", "say": self._chosen(asked, stored).fallback.say}
+
+    def _resume(
+        self, call_sid: str, stream: int, asked: dict[str, Any], planned: bool
+    ) -> ResponseReturnValue:
+        if self._calls.draining:
+            return self._elsewhere()
+        missed = self._tokens.missed(call_sid, stream)
+        token = self._tokens.issue(call_sid, after=stream, planned=planned)
+        logger.info("call %s goes on with stream %d", call_sid, stream + 1)
+        return self._stream(call_sid, token, stream + 1, asked, missed)
+
+    def _chosen(self, asked: dict[str, Any], stored: StoredCall | None) -> Assistant:
+        name, version = asked.get("assistant"), None if stored is None else stored.record.assistant_version
+        return self._assistants.choose(CALLED, name if isinstance(name, str) else None, version)
 
     @security.console
     def story(self) -> ResponseReturnValue:
@@ -198,8 +214,14 @@ class Softphone:
         self._calls.expect_question()
         return AGAIN
 
-    def _stream(self, call_sid: str, token: str, number: int, missed: int = 0) -> dict[str, Any]:
-        """What the page needs to open a stream, in so many seconds."""
+    def _stream(
+        self, call_sid: str, token: str, number: int, asked: dict[str, Any], missed: int = 0
+    ) -> dict[str, Any]:
+        """What the page needs to open a stream, in so many seconds, for the assistant that it asked for."""
+        parameters = {TOKEN_PARAMETER: token, CALLER_PARAMETER: CALLER, CALLED_PARAMETER: CALLED}
+        name = asked.get("assistant")
+        if isinstance(name, str) and name in self._assistants.all:
+            parameters[ASSISTANT_PARAMETER] = name
         return {
             "then": "stream",
             "seconds": WAIT_SECONDS[min(missed, len(WAIT_SECONDS)) - 1] if missed else 0,
@@ -208,7 +230,7 @@ class Softphone:
             "accountSid": self._settings.twilio_account_sid or NO_ACCOUNT,
             "callSid": call_sid,
             "streamSid": f"MZ{secrets.token_hex(16)}",
-            "parameters": {TOKEN_PARAMETER: token, CALLER_PARAMETER: CALLER, CALLED_PARAMETER: CALLED},
+            "parameters": parameters,
         }
 
     def _check_ticket(self, offered: str) -> ResponseReturnValue | None:
@@ -240,6 +262,13 @@ class Softphone:
         if not isinstance(call_sid, str) or not self._owns(visitors.current(), call_sid):
             abort(404)
         return call_sid
+
+
+def _asked() -> dict[str, Any]:
+    asked = request.get_json(silent=True)
+    if not isinstance(asked, dict):
+        abort(400)
+    return asked
 
 
 def _shown(call: PastCall, told: Told) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from twilio.twiml.voice_response import Connect, Gather, VoiceResponse  # type: 
 
 from actors.assistant import Assistant
 from config import WEBHOOK_PATH, stream_url_of
+from wire.journal import OUTBOUND
 from wire.phone_number import is_e164
 
 ENDED_PATH = f"{WEBHOOK_PATH}/ended"
@@ -20,14 +21,22 @@ RECORDED_PATH = f"{WEBHOOK_PATH}/recorded"
 RECORDING_PATH = f"{WEBHOOK_PATH}/recording-status"
 CONSULT_PATH = f"{WEBHOOK_PATH}/consult"
 CONSULT_STATUS_PATH = f"{WEBHOOK_PATH}/consult-status"
+DIALED_PATH = f"{WEBHOOK_PATH}/dialed"
+CALL_STATUS_PATH = f"{WEBHOOK_PATH}/call-status"
+ANSWERED_BY_PATH = f"{WEBHOOK_PATH}/answered-by"
 
 STREAM_NAME = "switchboard"
 
 TOKEN_PARAMETER = "token"
 CALLER_PARAMETER = "from"
 CALLED_PARAMETER = "to"
+ASSISTANT_PARAMETER = "assistant"
+"""Which one it is, by the name of its file, where that does not follow from the called number."""
 RESUMED_PARAMETER = "resumed"
 """1 on every stream of a call but the first."""
+
+DIRECTION_PARAMETER = "direction"
+"""outbound on the streams of a call that we have placed; else it is not there."""
 
 PARAMETER_LIMIT = 500
 """Characters that name and value of a stream parameter stay under, together. Source: TwiML <Stream>."""
@@ -55,6 +64,9 @@ SUMMARY_LIMIT = 600
 RING_SECONDS = 25
 """How long it rings at a number that is not on the assistant's list any more."""
 
+DIAL_FIELD = "dial"
+"""In a URL's query: the token of a call that we have placed."""
+
 WAIT_SECONDS = (*(0,) * 8, *(1,) * 5)
 """How long Twilio waits before it asks again, each time that it came to a server which is about to end, or has no
 room. At first it does not: most likely another one takes the next request. The pauses are dead air, but a new worker
@@ -66,11 +78,26 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 class Documents:
     """What one assistant's callers get, on a server at `base_url`."""
 
-    def __init__(self, assistant: Assistant, base_url: str, caller: str, called: str) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        base_url: str,
+        caller: str,
+        called: str,
+        name: str | None = None,
+        outbound: bool = False,
+    ) -> None:
+        """`name` is the assistant's file's, where it was chosen by that and not by the called number.
+
+        `outbound`: we have placed the call, so `caller` is our number.
+        """
         self._assistant = assistant
         self._base_url = base_url
         self._caller = caller
         self._called = called
+        self._outbound = outbound
+        self._person, self._ours = (called, caller) if outbound else (caller, called)
+        self._name = name
 
     def connect(self, token: str, number: int, missed: int = 0, digits: str = "") -> str:
         """The call's stream of that number, counted from 1; the fallback where Twilio cannot open it.
@@ -88,7 +115,9 @@ class Documents:
             TOKEN_PARAMETER: token,
             CALLER_PARAMETER: self._caller,
             CALLED_PARAMETER: self._called,
+            **({ASSISTANT_PARAMETER: self._name} if self._name else {}),
             **({RESUMED_PARAMETER: "1"} if number > 1 else {}),
+            **({DIRECTION_PARAMETER: OUTBOUND} if self._outbound else {}),
         }
         for name, value in parameters.items():
             stream.parameter(name=name, value=_NOT_IN_XML.sub("", value)[: PARAMETER_LIMIT - 1 - len(name)])
@@ -141,14 +170,14 @@ class Documents:
             self._end(twiml, overflow.goodbye)
         return str(twiml)
 
-    def wait(self, path: str, fields: dict[str, int]) -> str | None:
+    def wait(self, path: str, fields: Mapping[str, int | str]) -> str | None:
         """Ask again at `path`, with these fields in its query; None where that was said often enough."""
-        waits = fields.get(WAITS_FIELD, 0)
+        waits = int(fields.get(WAITS_FIELD, 0))
         if waits >= len(WAIT_SECONDS):
             return None
         twiml = VoiceResponse()
         self._pause(twiml, waits)
-        twiml.redirect(self._url(path, fields | {WAITS_FIELD: waits + 1}), method="POST")
+        twiml.redirect(self._url(path, {**fields, WAITS_FIELD: waits + 1}), method="POST")
         return str(twiml)
 
     def transfer(self, number: str, stream: int) -> str:
@@ -162,7 +191,7 @@ class Documents:
     def consult(self, call_sid: str, room: str, summary: str) -> str:
         """Somebody who has just been called is told who is on the line, and asked whether to take the call."""
         telephony = self._assistant.telephony
-        spoken = " ".join(self._caller) if is_e164(self._caller) else ""
+        spoken = " ".join(self._person) if is_e164(self._person) else ""
         sentence = telephony.consult.replace("{caller}", spoken).replace("{summary}", summary[:SUMMARY_LIMIT])
         twiml = VoiceResponse()
         action = self._url(CONSULT_PATH, {CALL_FIELD: call_sid, ROOM_FIELD: room})
@@ -225,8 +254,8 @@ class Documents:
         twiml.say(_NOT_IN_XML.sub("", sentence), language=None if language == "en" else language)
 
     def _dial(self, twiml: VoiceResponse, number: str, seconds: int, fields: dict[str, int]) -> None:
-        # Twilio shows only a number of the account's own, or the caller's, to whom it calls; the called one is ours.
-        caller_id = self._called if is_e164(self._called) else None
+        # Twilio shows only a number of the account's own, or the caller's, to whom it calls.
+        caller_id = self._ours if is_e164(self._ours) else None
         twiml.dial(
             number,
             timeout=seconds,
@@ -243,3 +272,8 @@ class Documents:
 
     def _url(self, path: str, fields: Mapping[str, int | str] | None = None) -> str:
         return f"{self._base_url}{path}" + (f"?{urlencode(fields)}" if fields else "")
+
+
+def dial_url(base_url: str, path: str, token: str) -> str:
+    """One of the three URLs that Twilio is given for a call that we place."""
+    return f"{base_url}{path}?{urlencode({DIAL_FIELD: token})}"

@@ -19,12 +19,12 @@ import re
 
 from flask import Flask, Response, request
 
-from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.carrier import Carrier, CarrierError
 from actors.messages import ConsultAccepted, ConsultEnded
 from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
-from store.journal import CallJournal
+from store.journal import CallJournal, StoredCall
 from store.tokens import Refusal as RefusedToken
 from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
@@ -44,6 +44,8 @@ _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 _COUNT = re.compile("[0-9]{1,4}")
 _ROOM = re.compile("consult-[0-9a-f]{32}")
 _OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+_PLACED = "outbound-api"
+"""Twilio's Direction of a call that we have placed."""
 _ANSWERED = frozenset({"completed", "answered"})
 
 
@@ -54,7 +56,7 @@ class Voice:
         self,
         settings: Settings,
         tokens: StreamTokens,
-        assistant: Assistant,
+        assistants: Assistants,
         calls: Calls,
         journal: CallJournal,
         admission: Admission,
@@ -64,7 +66,7 @@ class Voice:
         """`carrier` is None where calls cannot be placed; then there are none to be given up either."""
         self._settings = settings
         self._tokens = tokens
-        self._assistant = assistant
+        self._assistants = assistants
         self._calls = calls
         self._journal = journal
         self._admission = admission
@@ -115,11 +117,12 @@ class Voice:
         documents = self._documents()
         try:
             stored = self._journal.load(call_sid)
+            documents = self._documents(stored)
             then, detail = (Then.RESUME, "") if stored is None else (stored.then, stored.detail)
             if status in _OVER:
                 if stored is not None and then not in (Then.HANG_UP, Then.FALLBACK):
                     self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
-                    self._let_go(then, detail)
+                    let_go(self._carrier, then, detail)
                 return _xml(documents.nothing())
             match then:
                 case Then.HANG_UP:
@@ -133,16 +136,6 @@ class Voice:
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", plain(call_sid), error)
         return _xml(documents.nothing() if status in _OVER else documents.fallback())
-
-    def _let_go(self, then: Then, detail: str) -> None:
-        """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
-        leg_sid = detail.partition(" ")[2]
-        if then is not Then.JOIN or not leg_sid or self._carrier is None:
-            return
-        try:
-            self._carrier.hang_up(leg_sid)
-        except CarrierError as error:
-            logger.warning("somebody still waits for a caller who has hung up: %s", error)
 
     def _resume(
         self, documents: twiml.Documents, call_sid: str, digits: str = "", planned: bool = False
@@ -244,9 +237,24 @@ class Voice:
         self._calls.expect_question()
         return _xml(again)
 
-    def _documents(self) -> twiml.Documents:
-        base_url = security.base_url(self._settings)
-        return twiml.Documents(self._assistant, base_url, _field("From"), _field("To"))
+    def _documents(self, stored: StoredCall | None = None) -> twiml.Documents:
+        """`stored`: of a call that has begun, and keeps the assistant that it began with."""
+        base_url, caller, called = security.base_url(self._settings), _field("From"), _field("To")
+        outbound = _field("Direction") == _PLACED
+        began_with = None if stored is None else stored.record.assistant_version
+        assistant = self._assistants.choose(caller if outbound else called, version=began_with)
+        return twiml.Documents(assistant, base_url, caller, called, outbound=outbound)
+
+
+def let_go(carrier: Carrier | None, then: Then, detail: str) -> None:
+    """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
+    leg_sid = detail.partition(" ")[2]
+    if then is not Then.JOIN or not leg_sid or carrier is None:
+        return
+    try:
+        carrier.hang_up(leg_sid)
+    except CarrierError as error:
+        logger.warning("somebody still waits for a caller who has hung up: %s", error)
 
 
 def plain(text: str) -> str:

@@ -28,7 +28,8 @@ class Session:
     """near_field, far_field or None"""
     speed: float = 1.0
     """of the voice, 0.25 to 1.5"""
-    tools: tuple[Mapping[str, Any], ...] = field(default=())
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """an MCP server's may hold its secret"""
     audio: AudioFormat = PCMU
     """both ways"""
 

@@ -18,11 +18,20 @@ NOBODY_THERE = (
     "The caller has been silent for long and does not answer. Say in one short sentence, in the language of the "
     "conversation, that you end the call because you cannot hear anybody, say goodbye, and stop."
 )
+ANNOUNCE = (
+    "The call begins. Your first words to the caller are exactly these, in this language, with nothing before them: "
+    "{} Go on with your greeting."
+)
 
 
 def word_for_word(text: str) -> str:
     """Have exactly this said. Needs nothing of the session's own instructions."""
-    return f'Say exactly these words to the caller and then stop: "{text}"'
+    return f"Say exactly these words to the caller and then stop: {quoted(text)}"
+
+
+def quoted(text: str) -> str:
+    """In quotation marks, which end where the text does."""
+    return '"{}"'.format(text.replace('"', "'"))
 
 
 def adding(instructions: str, moment: str) -> str:

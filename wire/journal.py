@@ -12,7 +12,7 @@ Pure: the times are given, and so is the lock where threads share a Backlog.
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from wire.transcript import Entry
 
@@ -36,19 +36,27 @@ class Then(StrEnum):
     """keys, and then another stream, on which the conversation goes on"""
 
 
+Direction = Literal["inbound", "outbound"]
+INBOUND: Direction = "inbound"
+OUTBOUND: Direction = "outbound"
+
+
 @dataclass(frozen=True, slots=True)
 class CallRecord:
     """Which call it is. Empty text: not known."""
 
     call_sid: str
     stream_sid: str
-    """of its latest stream"""
+    """of its latest stream; empty: it has none"""
     caller: str
-    """as Twilio writes it: a number in E.164, or the address of a client"""
+    """as Twilio writes it: a number in E.164, or the address of a client; ours, if we have placed the call"""
     called: str
+    """the person's, if we have placed the call"""
     assistant: str
     """name"""
     assistant_version: str
+    direction: Direction = INBOUND
+    """seen from here"""
 
 
 class Journal(Protocol):

@@ -128,6 +128,28 @@ class FunctionCall:
 
 
 @dataclass(frozen=True, slots=True)
+class McpCall:
+    """The model calls a tool of an MCP server, which the server does; what follows has to be asked for."""
+
+    response_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallEnded:
+    """Such a call has a result, or has failed; the model knows. It may come after the end of the response."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class McpFailed:
+    """Something of an MCP server's does not work. Says no more than the log may show."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ItemDeleted:
     """An item is not in the conversation any more."""
 
@@ -204,6 +226,9 @@ Event = (
     | AssistantTranscript
     | AssistantTranscriptDelta
     | FunctionCall
+    | McpCall
+    | McpCallEnded
+    | McpFailed
     | ItemDeleted
     | ResponseCreated
     | ResponseDone

@@ -21,6 +21,9 @@ from wire.realtime import (
     FunctionCall,
     ItemAdded,
     ItemDeleted,
+    McpCall,
+    McpCallEnded,
+    McpFailed,
     Other,
     ResponseCreated,
     ResponseDone,
@@ -62,6 +65,12 @@ def parse(text: str | bytes) -> Event:
             return AssistantTranscriptDelta(item_id, content_index, required(event, "delta", str))
         case "response.output_item.done":
             return _output_item_done(kind, event)
+        case "response.mcp_call_arguments.done":
+            return McpCall(required(event, "response_id", str), required(event, "item_id", str))
+        case "response.mcp_call.completed" | "response.mcp_call.failed":
+            return McpCallEnded(required(event, "item_id", str))
+        case "mcp_list_tools.failed":
+            return McpFailed("a server's tools cannot be listed; see that the API can reach its url")
         case "conversation.item.deleted":
             return ItemDeleted(required(event, "item_id", str))
         case "conversation.item.input_audio_transcription.completed":
@@ -138,6 +147,10 @@ def _tokens(details: dict[str, Any], name: str) -> int:
 
 def _output_item_done(kind: str, event: dict[str, Any]) -> Event:
     item = required(event, "item", dict)
+    if item.get("type") == "mcp_call" and isinstance(error := item.get("error"), dict):
+        tool, server = item.get("name"), item.get("server_label")
+        # Without its message, which may repeat what the caller said.
+        return McpFailed(f"{tool} of {server} failed: {error.get('type')} {error.get('code') or ''}".rstrip())
     # `function_call_arguments.done` comes of interrupted calls too, with half of their JSON; this tells them apart.
     if item.get("type") != "function_call" or item.get("status", "completed") != "completed":
         return Other(kind, event)

@@ -14,7 +14,6 @@ from pykka import ActorRef
 
 from actors.call import (
     FLUSH_SECONDS,
-    GOODBYE_SECONDS,
     JOURNAL_SECONDS,
     PHONE_CLOSED_SECONDS,
     Answer,
@@ -23,6 +22,7 @@ from actors.call import (
 from actors.clock import Clock
 from actors.costs import CallLimits, Prices
 from actors.endpoints import FAILURES_IN_A_ROW, Endpoints
+from actors.farewell import GOODBYE_SECONDS
 from actors.member import post
 from actors.messages import (
     DeadlinePassed,
@@ -48,6 +48,7 @@ from tests.actors.parts import (
     GREETING,
     QUIET,
     RECORD,
+    SESSION,
     STREAM,
     UPDATED,
     KeptJournal,
@@ -350,6 +351,27 @@ def test_the_model_calls_a_function_and_speaks_about_its_output(calls: Calls) ->
     socket.expect("response.create")
     data = call.journal.wait_for("tool")
     assert (data["name"], data["failed"]) == ("opening_hours", False)
+
+
+def test_the_model_has_an_mcp_server_asked_and_speaks_about_its_answer(calls: Calls) -> None:
+    server = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
+
+    @tool
+    def opening_hours() -> str:
+        """When we are open."""
+        return "nine to five"
+
+    call = calls(session=replace(SESSION, tools=(server,)), tools={"opening_hours": opening_hours})
+    socket = call.greet()
+    fields = {"response_id": "resp_m", "item_id": "item_m", "output_index": 0}
+    socket.say(response_created("resp_m"), {"type": "response.mcp_call_arguments.done", **fields})
+    silence = call.actor._talk._dead_air
+    wait_until(lambda: silence._tool_running, "the server is asked")
+    assert call.actor._talk.busy
+    socket.say(response_done("resp_m"))
+    socket.say({"type": "response.mcp_call.completed", **fields})
+    socket.expect("response.create")
+    wait_until(lambda: not silence._tool_running, "the server has answered, and silence is ours again")
 
 
 def test_a_pressed_key_is_noted_without_saying_which(call: Call, caplog: pytest.LogCaptureFixture) -> None:

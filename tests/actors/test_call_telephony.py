@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from actors.call import GOODBYE_SECONDS
+from actors.farewell import GOODBYE_SECONDS
 from actors.listener import Listener
 from actors.member import post
 from actors.messages import (
@@ -85,6 +85,15 @@ def the_next(socket: FakeModelSocket, kind: str) -> dict[str, Any]:
             return event
 
 
+def next_events(socket: FakeModelSocket, wanted: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """So many events of each of these types, in whatever order they come, and among whatever others."""
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in wanted}
+    while any(len(found[kind]) < count for kind, count in wanted.items()):
+        event: dict[str, Any] = orjson.loads(socket._sent.get(timeout=PATIENCE_SECONDS))
+        found.setdefault(event["type"], []).append(event)
+    return found
+
+
 # Hanging up
 
 
@@ -122,7 +131,7 @@ def test_a_caller_who_speaks_before_the_goodbye_was_heard_is_not_hung_up_on(call
     socket = call.greet()
     use(socket, "hang_up", "{}", "Goodbye then!")
     wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
-    wait_until(lambda: call.actor._departure is not None, "the call is about to end")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
     socket.say(speech_started("item_u"))
     assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
     call.phone.expect("media")
@@ -177,7 +186,7 @@ def test_a_transfer_without_a_word_is_not_waited_for(calls: Calls) -> None:
 def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Calls) -> None:
     call = with_telephone(calls)
     use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
-    wait_until(lambda: call.actor._departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     about = "transferred to sales"
     assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, about)) == GOODBYE_SECONDS
     call.wait()
@@ -203,7 +212,7 @@ def test_a_number_that_is_not_on_the_list_is_not_called(calls: Calls, logs: Expe
     call.greet()
     post(call.ref, Transfer("+15550100666"))
     call.settle()
-    assert call.actor._departure is None
+    assert call.actor._farewell.departure is None
 
 
 class Desk:
@@ -230,6 +239,7 @@ def consulting(calls: Calls, desk: Desk) -> tuple[Call, FakeModelSocket]:
     use(socket, "transfer_call", '{"to": "workshop", "summary": "A flat tyre."}', "One moment.")
     call.play()
     wait_until(lambda: bool(desk.rooms), "somebody is called")
+    wait_until(lambda: not call.actor._talk.assistant_audible, "the announcement was heard")
     return call, socket
 
 
@@ -265,7 +275,7 @@ def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_
     socket.say(speech_started("item_u"))
     call.floor(Floor.CALLER)
     post(call.ref, ConsultAccepted(desk.rooms[0], "CA9"))
-    wait_until(lambda: call.actor._departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
     assert call.journal.wait_for("does not leave") == {"reason": "transfer failed"}
 
@@ -321,12 +331,15 @@ def test_in_card_mode_digits_get_neither_to_the_model_nor_to_listeners_nor_to_th
     use(socket, "collect_digits", '{"what": "card"}', "Please enter it.")
     call.play()
     call.journal.wait_for("card mode began")
+    wait_until(lambda: not call.actor._talk.assistant_audible, "the caller has been asked")
     for key in "4929":
         call.hear(LOUD, 3)  # the key's tone
         post(call.ref, DigitPressed(key))
-    appended = [socket.expect("input_audio_buffer.append")["audio"] for _ in range(12)]
+    events = next_events(socket, {"input_audio_buffer.append": 12, "conversation.item.create": 1})
+    appended = [event["audio"] for event in events["input_audio_buffer.append"]]
     assert appended == [QUIET] * 12, "as long as what it stands for"
-    assert "4 digits, which are kept from you" in items(socket, 1)[0][1]
+    [output] = events["conversation.item.create"]
+    assert "4 digits, which are kept from you" in output["item"]["output"]
     call.journal.wait_for("card mode ended")
     wait_until(lambda: len(Everything.heard) == 13, "the listener has heard everything")
     assert [audio.payload for audio in Everything.heard] == [LOUD] + [QUIET] * 12
@@ -381,7 +394,7 @@ def test_a_person_is_talked_to(call: Call, verdict: str) -> None:
     call.greet()
     post(call.ref, AnsweredBy(verdict))
     assert call.journal.wait_for("answered by") == {"verdict": verdict}
-    assert call.actor._departure is None
+    assert call.actor._farewell.departure is None
 
 
 @pytest.mark.parametrize(("verdict", "outcome"), [("fax", "fax"), ("machine_start", "voicemail")])
@@ -390,6 +403,16 @@ def test_nobody_talks_to_a_machine_without_a_message(call: Call, verdict: str, o
     post(call.ref, AnsweredBy(verdict))
     call.wait()
     assert call.journal.endings == [(outcome, Then.HANG_UP)]
+
+
+def leave_message(call: Call, socket: FakeModelSocket) -> None:
+    """The model says it, the machine hears it, and that is the end."""
+    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
+    assert not call.ended.is_set()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
 
 
 def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
@@ -411,12 +434,19 @@ def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
     assert 'Say exactly these words to the caller and then stop: "Please call us back."' in instructions(
         socket
     )
-    say(socket, "resp_v", "item_v", "Please call us back.", "item_u")
-    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
-    assert not call.ended.is_set()
-    call.play()
-    call.wait()
-    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
+    leave_message(call, socket)
+
+
+def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None:
+    """Between its greeting and the message it is nobody's turn: no moment to leave in."""
+    call = calls(voicemail="Please call us back.")
+    socket = call.greet()
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    socket.expect("session.update")
+    assert "Please call us back." in str(instructions(socket))
+    leave_message(call, socket)
 
 
 # A caller who falls silent
@@ -430,8 +460,8 @@ def silent(calls: Calls, **differences: Any) -> tuple[Call, FakeModelSocket]:
 def a_minute_passes(call: Call) -> None:
     """In silence, as far as it is the caller's turn."""
     call.settle()
-    if call.actor._caller_silence._since is not None:
-        call.actor._caller_silence._since -= 60
+    if call.actor._farewell._caller_silence._since is not None:
+        call.actor._farewell._caller_silence._since -= 60
     call.ref.ask(SILENCE, timeout=PATIENCE_SECONDS)
 
 

@@ -261,3 +261,18 @@ def test_audio_that_fits_and_answers_that_were_cut_off_are_not_reported(
     milliseconds: int, tokens: int, status: str
 ) -> None:
     read(delta(bytes(8 * milliseconds)), done(tokens, status))
+
+
+def test_an_mcp_server_that_does_not_work_is_said_in_the_log(logs: ExpectedLogs) -> None:
+    logs.expect("MCP: a server's tools cannot be listed")
+    fields = {"item_id": "item_m", "response_id": "resp_1", "output_index": 0}
+    reading = Reading(
+        {"type": "mcp_list_tools.in_progress", "item_id": "item_l"},
+        {"type": "mcp_list_tools.failed", "item_id": "item_l"},
+        {"type": "response.mcp_call_arguments.delta", **fields, "delta": "{}"},
+        {"type": "response.mcp_call_arguments.done", **fields, "arguments": "{}"},
+        {"type": "response.mcp_call.in_progress", **fields},
+        {"type": "response.mcp_call.failed", **fields},
+    )
+    assert reading.actor == [realtime.McpCall("resp_1", "item_m"), realtime.McpCallEnded("item_m")]
+    assert (reading.phone, reading.call) == ([], [])

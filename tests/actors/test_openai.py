@@ -543,6 +543,46 @@ def test_a_function_that_is_quicker_than_the_model_calls_the_next_one_is_not_ans
     assert model.sent() == ["conversation.item.create", "response.create"]
 
 
+# MCP servers, whose tools the API runs, and then waits to be asked to go on
+
+
+MCP_CALL, MCP_ENDED = realtime.McpCall("resp_1", "item_m"), realtime.McpCallEnded("item_m")
+
+
+@pytest.mark.parametrize("order", [[MCP_ENDED, done("resp_1")], [done("resp_1"), MCP_ENDED]])
+def test_the_answer_to_an_mcp_call_is_asked_for_once_it_and_its_response_have_ended(
+    model: Model, order: list[realtime.Event]
+) -> None:
+    model.ready().handle(realtime.ResponseCreated("resp_1"), MCP_CALL)
+    for event in order:
+        assert model.sent() == []
+        model.handle(replace(event, silent=True) if isinstance(event, realtime.ResponseDone) else event)
+    assert model.sent() == ["response.create"]
+    told = model.call.told()
+    assert [each for each in told if each in (MCP_CALL, MCP_ENDED)] == [MCP_CALL, MCP_ENDED]
+    model.handle(MCP_ENDED)
+    assert MCP_ENDED not in model.call.told(), "a second end is none"
+
+
+def test_an_mcp_call_and_a_function_are_answered_together(model: Model) -> None:
+    call = realtime.FunctionCall("resp_1", "item_f", "call_1", "look_up", "{}")
+    model.ready().handle(realtime.ResponseCreated("resp_1"), MCP_CALL, call, done("resp_1"))
+    model.handle(ToolOutput("call_1", "42", last=False))
+    assert model.sent() == ["conversation.item.create"]
+    model.handle(MCP_ENDED)
+    assert model.sent() == ["response.create"]
+
+
+def test_an_mcp_call_of_an_interrupted_response_is_not_waited_for(model: Model) -> None:
+    model.ready().handle(realtime.ResponseCreated("resp_1"), MCP_CALL)
+    model.handle(realtime.SpeechStarted(0, "item_u"), done("resp_1", "cancelled", "turn_detected"))
+    assert MCP_ENDED in model.call.told()
+    call = realtime.FunctionCall("resp_2", "item_f", "call_1", "look_up", "{}")
+    model.handle(realtime.SpeechStopped(900, "item_u"), realtime.ResponseCreated("resp_2"), call)
+    model.handle(done("resp_2"), ToolOutput("call_1", "42", last=True))
+    assert model.sent()[-1] == "response.create"
+
+
 # Gated mode: who interrupts, and what counts as a turn, is decided here
 
 

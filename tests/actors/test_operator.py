@@ -97,7 +97,9 @@ class Scene:
         self.clock = HandClock()
         self.digits: dict[str, str] = {}
         context = CallContext("CA1", "+4930111", "+4930222", {})
-        self.operator = Operator(self.call, self.ref, telephony, context, self.digits, desk, self.clock)
+        self.operator = Operator(
+            self.call, self.call, self.ref, telephony, context, self.digits, desk, self.clock
+        )
 
     def ask(self, order: Any) -> "Future[str]":
         reply: Future[str] = Future()

@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 from actors.assistant import Assistant
-from actors.call import GOODBYE_SECONDS, Answer, CallActor
+from actors.call import Answer, CallActor
+from actors.farewell import GOODBYE_SECONDS
 from actors.listener import Listener
 from actors.member import post
 from actors.messages import (

@@ -22,7 +22,8 @@ from actors.sessions import (
     Sessions,
 )
 from actors.supervision import FallBack, Restart, Supervision
-from tests.actors.parts import UPDATED, created, endpoint, setup
+from actors.tool import tool
+from tests.actors.parts import SESSION, UPDATED, created, endpoint, setup
 from tests.conftest import ExpectedLogs
 from tests.probe import FakeModelSocket, HandClock, Probe
 from wire.audio_format import PCM24
@@ -97,6 +98,26 @@ def test_the_format_is_that_of_the_endpoint_whatever_the_session_says() -> None:
     socket.say(created())
     update = socket.expect("session.update")["session"]
     assert update["audio"]["input"]["format"] == {"type": "audio/pcm", "rate": 24000}
+    sessions.abort()
+
+
+def test_mcp_servers_stand_beside_the_functions() -> None:
+    @tool
+    def look_up() -> None:
+        """Look it up."""
+
+    server = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
+    socket, stage = FakeModelSocket(), Stage()
+    made = setup(
+        endpoints=Endpoints([endpoint("any", lambda: socket)]),
+        session=replace(SESSION, tools=(server,)),
+        tools={"look_up": look_up},
+    )
+    sessions = Sessions(stage.call, made, stage.clock, Supervision())
+    sessions.start()
+    socket.say(created())
+    tools = socket.expect("session.update")["session"]["tools"]
+    assert [(each["type"], each.get("name")) for each in tools] == [("mcp", None), ("function", "look_up")]
     sessions.abort()
 
 

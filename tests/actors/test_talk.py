@@ -7,7 +7,7 @@ import pytest
 
 from actors.messages import Begin, Floor, Playback, Remember, Respond
 from actors.phone_reader import KEPT_SECONDS
-from actors.talk import PREFIX_SECONDS, Talk
+from actors.talk import MCP_SECONDS, PREFIX_SECONDS, Talk
 from tests.actors.parts import GREETING, INSTRUCTIONS, asked, heard, said, setup
 from wire import realtime
 from wire.dead_air import Apologise, Command, Filler, Limits, Recover, Remind
@@ -329,6 +329,41 @@ def test_a_function_that_ended_while_there_was_no_session_is_told_of_by_the_next
     assert begin.history[-1].tool == ToolUse("call_1", "look_up", "{}", '"42"')
     (instructions,) = begin.owed
     assert "result of your last function call" in (instructions or "")
+
+
+# MCP servers
+
+
+def calls_an_mcp_server() -> Scene:
+    scene = greeted()
+    scene.asks("item_u", "Look it up", "item_g")
+    scene.learn(realtime.McpCall("resp_m", "item_m"))
+    scene.take(scene.talk.mcp_call(scene.now))
+    scene.floor(Floor.NOBODY)
+    return scene
+
+
+def test_while_an_mcp_server_works_the_caller_hears_fillers_and_nothing_worse_is_done() -> None:
+    scene = calls_an_mcp_server()
+    assert scene.talk.busy
+    assert set(scene.wait(MCP_SECONDS - 3)) == {Filler()}
+    scene.learn(realtime.McpCallEnded("item_m"))
+    scene.take(scene.talk.mcp_call_ended(scene.now))
+    scene.answers("item_a", "At nine.", "item_u")
+    assert not scene.talk.busy
+    assert Recover() not in scene.wait(60)
+
+
+def test_an_mcp_server_that_never_answers_is_not_waited_for_for_ever() -> None:
+    scene = calls_an_mcp_server()
+    assert Recover() in scene.wait(MCP_SECONDS + 10)
+
+
+def test_what_an_mcp_server_was_doing_is_lost_with_its_session_and_the_next_one_answers() -> None:
+    scene = calls_an_mcp_server()
+    scene.loses_session()
+    (instructions,) = scene.goes_on().owed
+    assert "answer them now" in (instructions or "")
 
 
 # What a session has to hear again

@@ -194,3 +194,99 @@ def test_a_microphone_sends_frames_of_160_bytes_and_silence_when_muted(page: Pag
     assert len(frames) == 2 * 75 * 128 // 960 - 1  # the filter holds back a little
     assert frames[5] == [[0x80] * 160, 1]
     assert frames[-1] == [[0xFF] * 160, 0]
+
+
+SHOW = """
+const list = document.createElement("ol");
+document.body.append(document.createElement("div"));
+document.body.lastChild.append(list);
+const transcript = new use.Transcript(list);
+for (const [told, over] of given) transcript.show(told, over);
+const text = (item) => item.innerText.replaceAll("\\u00a0", " ").split(/\\n+/);
+return { items: [...list.children].map(text), figures: use.figures(given.at(-1)[0]) };
+"""
+
+
+def said(at: float, text: str, heard: str | None = None, **more: object) -> dict[str, object]:
+    heard = text if heard is None else heard
+    length = {"heardMs": 900, "totalMs": 900 if heard == text else 4000}
+    return {
+        "speaker": "assistant", "at": at, "text": text, "heard": heard, "failed": False, **length, **more,
+    }  # fmt: skip
+
+
+def caller(at: float, text: str, **more: object) -> dict[str, object]:
+    return said(at, text, speaker="caller", **more)
+
+
+ANSWERED = {"event": "answered", "at": 9.0, "answer_ms": 800, "vad_ms": 510, "twilio_ms": -9}
+INTERRUPTED = {"event": "interrupted", "at": 11.0, "silence_ms": 240, "us_ms": 1}
+
+
+def shown(page: Page, *stories: tuple[list[dict[str, object]], bool]) -> dict[str, Any]:
+    """What the transcript reads when it was shown these stories one after the other."""
+    return dict(run(page, "transcript", SHOW, stories))
+
+
+@pytest.mark.parametrize("first", ["the text", "the sound"])
+def test_an_answer_has_its_latency_whatever_is_known_first(page: Page, first: str) -> None:
+    answer = said(9.1 if first == "the sound" else 8.9, "Yes.")
+    events = [ANSWERED, answer] if first == "the sound" else [answer, ANSWERED]
+    story = [said(1, "Hello."), caller(7, "Hello?"), *events]
+    latency = "Answered after 0.80 s turn detection 0.51 s · line 0.00 s"
+    assert shown(page, (story, False))["items"] == [
+        ["Assistant 0:01", "Hello."],
+        ["You 0:07", "Hello?"],
+        [f"Assistant 0:0{'9' if first == 'the sound' else '8'}", latency, "Yes."],
+    ]
+
+
+def test_an_interruption_is_marked_where_it_happened(page: Page) -> None:
+    story = [said(9, "Yes, we are.", "Yes,"), INTERRUPTED, caller(12, "Wait.")]
+    (answer, _) = shown(page, (story, False))["items"]
+    assert [line.strip() for line in answer[1:]] == [
+        "Yes,",
+        "(not heard:)",
+        "we are.",
+        "You interrupted here0.90 s of 4.00 s were heard",
+        "Silent after 0.24 s server 0.00 s",
+    ]
+
+
+def test_what_is_being_said_is_not_cut_off_until_it_is_over(page: Page) -> None:
+    story = [said(9, "Yes, we are.", "Yes,")]
+    assert shown(page, (story, False))["items"] == [["Assistant 0:09", "Yes, we are."]]
+    (answer,) = shown(page, (story, False), (story, True))["items"]
+    assert answer[-1] == "Cut off here0.90 s of 4.00 s were heard"
+
+
+def test_what_is_not_said_any_more_goes(page: Page) -> None:
+    hello, question = said(1, "Hello."), caller(2, "", failed=True)
+    items = shown(page, ([hello, question, hello], False), ([hello, question], True))["items"]
+    assert items == [["Assistant 0:01", "Hello."], ["You 0:02", "not understood"]]
+
+
+def test_what_happened_is_said_in_words(page: Page) -> None:
+    tool = {"speaker": "tool", "name": "look_up", "waiting": True, "at": 1}
+    events = [
+        {"event": "tool", "name": "look_up", "seconds": 1.25, "failed": False},
+        {"event": "session lost"},
+    ]
+    items = shown(page, ([tool, *events], False))["items"]
+    assert [line for (line,) in items] == [
+        "The assistant uses look_up …",
+        "look_up answered after 1.25 s",
+        "The model's session was lost, and another one takes over",
+    ]
+
+
+def test_the_figures_are_those_of_the_whole_call(page: Page) -> None:
+    answers = [ANSWERED | {"answer_ms": ms} for ms in (500, 900, 700, None)]
+    figures = shown(page, ([*answers, INTERRUPTED], False))["figures"]
+    assert [figure.replace("\u00a0", " ") for figure in figures] == ["0.70 s", "0.70 s", "0.24 s"]
+    assert shown(page, ([], False))["figures"] == [None, None, None]
+
+
+def test_what_is_said_cannot_become_part_of_the_page(page: Page) -> None:
+    attack = "<img src=x onerror=alert(1)>"
+    assert shown(page, ([said(1, attack)], False))["items"] == [["Assistant 0:01", attack]]

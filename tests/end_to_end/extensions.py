@@ -19,6 +19,16 @@ def look_up_order(number: int, seconds: float) -> dict[str, Any]:
     return {"order": number, "state": "ready"}
 
 
+@tool(process=True)
+def reckon(seconds: float) -> int:
+    """Count for so many seconds, without ever letting go of the interpreter's lock."""
+    ends_at = time.monotonic() + seconds
+    counted = 0
+    while time.monotonic() < ends_at:
+        counted += sum(range(1000))
+    return counted
+
+
 class Blocked(Listener):
     """Does not come back from the first message that it is told."""
 

@@ -22,16 +22,19 @@ ASSISTANT = """
 name = "Tests"
 instructions = "You are a test."
 greeting = "Hello there"
-tools = ["tests.end_to_end.extensions:look_up_order"]
+tools = ["tests.end_to_end.extensions:look_up_order", "tests.end_to_end.extensions:reckon"]
 listeners = ["tests.end_to_end.extensions:Blocked", "tests.end_to_end.extensions:Failing"]
 """
 
 
 def book() -> Phrasebook:
     tool = ScriptedCall("look_up_order", json.dumps({"number": 17, "seconds": 4.0}))
+    reckon = ScriptedCall("reckon", json.dumps({"seconds": 4.0}))
     return Phrasebook(
         {
             "Where is my order?": [ScriptedReply(calls=(tool,))],
+            "What does it all add up to?": [ScriptedReply(calls=(reckon,))],
+            "Sing me a song": [spoken("La la la", ANSWER_MS)],
             "Tell me a story": [spoken("Once upon a time", ANSWER_MS)],
         },
         {"Say exactly these words": [spoken("Hello there", 400)]},
@@ -58,6 +61,29 @@ def longest_gap_ms(stream: StreamRecord) -> float:
     pieces = stream.media[-ANSWER_MS // DELTA_MS :]
     assert sum(piece.played for piece in pieces) == ANSWER_MS * 8
     return max(later.received - earlier.received for earlier, later in pairwise(pieces)) / 8
+
+
+@pytest.mark.slow
+def test_a_tool_that_holds_the_interpreter_s_lock_leaves_no_gap_in_another_call(stage: Stage) -> None:
+    script = stage.script
+    assert isinstance(script, Phrasebook)
+    with (
+        stage.call(from_number="+14155550106") as (reckoning, _),
+        stage.call(from_number="+14155550105") as (phone, _),
+    ):
+        reckoning.say(script.audio("What does it all add up to?")).wait(PATIENCE)
+        phone.say(script.audio("Sing me a song")).wait(PATIENCE)
+        began = script.await_answer("Sing me a song", PATIENCE)
+        ended = script.await_answer("reckon", PATIENCE)
+        phone.await_silence(400, PATIENCE)
+        assert began < ended - 2, "the answer was given while the tool ran"
+        for each in (phone, reckoning):
+            each.hang_up()
+        result = finished(phone)
+        finished(reckoning)
+    gap_ms = longest_gap_ms(result.streams[0])
+    print(f"longest gap of another call: {gap_ms:.0f} ms")
+    assert gap_ms < GAP_MS
 
 
 @pytest.mark.slow

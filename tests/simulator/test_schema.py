@@ -119,6 +119,21 @@ def test_documented_events_pass(event: dict[str, Any]) -> None:
             "missing_required_parameter",
             "session.tools.0.name",
         ),
+        (
+            session(tools=[{"type": "mcp", "server_url": "https://a.b"}]),
+            "missing_required_parameter",
+            "session.tools.0.server_label",
+        ),
+        (
+            session(tools=[{"type": "mcp", "server_label": "l", "require_approval": "sometimes"}]),
+            "invalid_value",
+            "session.tools.0.require_approval",
+        ),
+        (
+            session(tools=[{"type": "mcp", "server_label": "l", "url": "https://a.b"}]),
+            "unknown_parameter",
+            "session.tools.0.url",
+        ),
         (session(audio={"output": {"voice": "nova"}}), "invalid_value", "session.audio.output.voice"),
         (session(audio={"output": {"speed": 1.6}}), "invalid_value", "session.audio.output.speed"),
         (

@@ -202,6 +202,17 @@ def test_the_voice_is_locked_once_the_assistant_has_spoken(line: Line) -> None:
     assert client.until("session.updated")["session"]["audio"]["output"]["voice"] == "cedar"
 
 
+def test_an_mcp_server_is_somewhere(line: Line) -> None:
+    client = line.open()
+    server = {"type": "mcp", "server_label": "crm", "require_approval": "never", "allowed_tools": ["find"]}
+    client.send("session.update", session={"type": "realtime", "tools": [server]})
+    refusal = client.refusal()
+    assert (refusal["code"], refusal["param"]) == ("missing_required_parameter", "session.tools.0.server_url")
+    server["server_url"] = "https://crm.example.com/mcp"
+    client.send("session.update", session={"type": "realtime", "tools": [server]})
+    assert client.until("session.updated")["session"]["tools"] == [server]
+
+
 def test_the_model_of_a_session_cannot_be_changed(line: Line) -> None:
     client = line.open()
     client.send("session.update", session={"type": "realtime", "model": "gpt-realtime-2.1-mini"})

@@ -10,7 +10,7 @@ from store.history import History, Told
 from store.history_text import call_story, call_table
 from store.journal import CallJournal
 from store.outbox import Outbox
-from wire.journal import CallRecord, Then
+from wire.journal import OUTBOUND, CallRecord, Then
 from wire.transcript import Entry, ToolUse
 
 NOON = 1_800_014_400.0  # on 2027-01-15, UTC
@@ -111,12 +111,20 @@ def test_a_story_goes_in_the_order_of_the_conversation_with_events_where_they_ha
 def test_the_table_shortens_numbers_unless_it_is_asked_not_to(past: Past) -> None:
     past.tell_two_calls()
     assert call_table(past.history.latest(10)).splitlines() == [
-        "BEGAN (UTC)          CALL       FROM  TO   LASTED  OUTCOME    TURNS  ANSWER    COST",
-        "2027-01-15 13:01:23  …22222222  …     …99       -  not ended      0       -  0.0000",
-        "2027-01-15 12:00:00  …11111111  …01   …99    1:24  hung up        1  800 ms  0.2500",
+        "BEGAN (UTC)          CALL       WAY  FROM  TO   LASTED  OUTCOME    TURNS  ANSWER    COST",
+        "2027-01-15 13:01:23  …22222222  in   …     …99       -  not ended      0       -  0.0000",
+        "2027-01-15 12:00:00  …11111111  in   …01   …99    1:24  hung up        1  800 ms  0.2500",
     ]
     full = call_table(past.history.latest(10), full=True)
     assert all(text in full for text in ("client:anna", "+15550100001", FIRST.call_sid))
+
+
+def test_calls_that_we_have_placed_say_so(past: Past) -> None:
+    past.journal.began(CallRecord("CA" + "3" * 32, "MZ3", "+15550199999", "+15550100001", "", "", OUTBOUND))
+    past.settle()
+    [call] = past.history.latest(10)
+    assert "…33333333  out  …99   …01" in call_table([call])
+    assert "outbound, from …99 to …01" in call_story(call, [])
 
 
 def test_the_story_says_what_was_heard_when_and_lets_nobody_write_to_the_terminal(past: Past) -> None:
@@ -124,7 +132,7 @@ def test_the_story_says_what_was_heard_when_and_lets_nobody_write_to_the_termina
     [call] = past.history.find(FIRST.call_sid)
     assert call_story(call, past.history.story(call.call_sid)).splitlines() == [
         f"{FIRST.call_sid}  2027-01-15 12:00:00 UTC",
-        "from …01 to …99, reception (version v1)",
+        "inbound, from …01 to …99, reception (version v1)",
         "hung up, lasted 1:24, 1 turn, median answer 800 ms, cost 0.2500",
         "",
         "00:00:02.0  Caller     What do you have? [31m",

@@ -22,7 +22,7 @@ ANSWER = Entry("i2", "assistant", "We have one and two.", "We have", 600, 1500)
 class Telling:
     def __init__(self, database: Database, clock: Clock) -> None:
         self.journal = CallJournal(database, clock=clock)
-        self.live = LiveCalls(database, LONGEST_SECONDS, clock)
+        self.live = LiveCalls(database, lambda: LONGEST_SECONDS, clock)
 
     def settle(self) -> None:
         assert self.journal.flush(5)

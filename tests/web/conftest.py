@@ -1,5 +1,6 @@
 """A call without a conversation, for what is about calls and not about what is said in them."""
 
+import queue
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -55,6 +56,23 @@ class IdleCall(CallActor):
 
     def close(self) -> None:
         self._told_ended.set()
+
+
+setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
+"""What KnownCalls were set up with."""
+
+
+class KnownCall(IdleCall):
+    """Shows what it was set up with."""
+
+    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
+        super().__init__(setup, clock, ended)
+        self._media_socket = setup.media_socket
+        setups.put(setup)
+
+    def close(self) -> None:
+        self._media_socket.close(1000, "")
+        super().close()
 
 
 class Line:

@@ -8,9 +8,10 @@ import pytest
 from store.database import Database, StoreError
 from store.journal import CallJournal
 from tests.web.conftest import IdleCall, Line
-from web.admission import WITHHELD, Admission, Refusal
+from web.admission import Admission, Refusal
 from web.calls import Calls
 from wire.journal import CallRecord, Then
+from wire.phone_number import WITHHELD
 
 CALLER = "+14158675310"
 
@@ -39,7 +40,7 @@ def calls() -> Iterator[Calls]:
 def admission(
     calls: Calls, journal: CallJournal, database: Database, budget: float | None = None
 ) -> Admission:
-    return Admission(calls, journal, 2, budget, 1800)
+    return Admission(calls, journal, 2, budget, lambda: 1800)
 
 
 def begin(journal: CallJournal, call_sid: str, caller: str = CALLER) -> None:

@@ -22,12 +22,22 @@ from config import STREAM_PATH, Settings
 from store.database import Database
 from store.journal import CallJournal
 from tests.conftest import ExpectedLogs
+from tests.probe import wait_until
 from web import CALLS, DATABASE, JOURNAL, START_FAILED, configure_logging, create_app
 from web.calls import Calls
 from web.console import CALL
+from web.preparation import Preparation
 
 ROOT = Path(__file__).parents[2]
 ASSISTANT = 'instructions = "Be brief."\nfallback = "Nobody is here."\nlanguage = "de"\n'
+
+
+SEVERAL = {
+    "desk": ASSISTANT,
+    "sales": f'numbers = ["+4930111111"]\n{ASSISTANT}[webhook]\nurl = "https://crm.example.com/"\n',
+    "service": f'numbers = ["+4930222222"]\n{ASSISTANT}[[mcp]]\nlabel = "crm"\nurl = "https://crm.example.com/"\n'
+    'require_approval = "never"\nauthorization_variable = "CRM_TOKEN"\n',
+}
 
 
 @pytest.fixture
@@ -72,13 +82,17 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
     rules = {rule.rule: rule for rule in app.url_map.iter_rules()}
     assert set(rules) == {
         "/twiml", "/twiml/ended", "/twiml/transferred", "/twiml/recorded", "/twiml/stream-status",
-        "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/health", "/ready", "/metrics",
-        STREAM_PATH, "/sign-in", "/sign-out", "/static/<version>/<name>",
-        "/", "/softphone/call", "/softphone/ended", "/softphone/story", f"{STREAM_PATH}/<ticket>",
+        "/twiml/recording-status", "/twiml/consult", "/twiml/consult-status", "/twiml/dialed",
+        "/twiml/call-status", "/twiml/answered-by", "/calls", "/calls/<call_id>", "/health", "/ready",
+        "/metrics", STREAM_PATH, f"{STREAM_PATH}/<ticket>", "/sign-in", "/sign-out",
+        "/static/<version>/<name>", "/", "/softphone/call", "/softphone/ended", "/softphone/story",
         "/console", "/console/live.json", "/console/live/events", "/console/calls", "/console/calls.json", CALL,
         *(f"{CALL}{what}" for what in (".json", ".txt", "/events", "/news.json", "/audio", "/<action>")),
         f"{CALL}/recordings/<int:which>.wav", "/console/system", "/console/system.json",
     }  # fmt: skip
+    logs.expect("API_TOKEN is not set, so nobody may use this")
+    logs.expect("is hung up: it was not placed with this token")
+    logs.expect("what is told of call  is not heard")
     assert rules[STREAM_PATH].websocket
     # Every refusal would say so, unexpectedly: what has a policy lets this machine in, or says something else.
     logs.allow("it was not sent by a page of this server")
@@ -93,6 +107,17 @@ def test_the_assistant_is_whose_fallback_is_spoken(app: Flask) -> None:
         "/twiml", data={"CallSid": "CA" + "0" * 32}, base_url="http://127.0.0.1:5000"
     )
     assert '<Say language="de">Nobody is here.</Say>' in answer.text
+
+
+def test_a_change_that_does_not_go_with_the_settings_is_refused_as_at_the_start(
+    settings: Settings, tmp_path: Path, logs: ExpectedLogs
+) -> None:
+    logs.expect(r"assistant\.toml: \[webhook\] needs WEBHOOK_SECRET, .*; the assistants stay as they were")
+    assistants = Preparation.of(settings).assistants
+    before = assistants.default
+    (tmp_path / "assistant.toml").write_text(ASSISTANT + '[webhook]\nurl = "https://crm.example.com/"\n')
+    wait_until(lambda: assistants.default is before and bool(logs.records), "it is looked at again")
+    assert assistants.default is before
 
 
 def test_files_that_are_too_old_are_erased_when_a_worker_starts(
@@ -188,8 +213,13 @@ def test_gunicorn_says_what_is_wrong_and_ends(tmp_path: Path) -> None:
             {"daily_budget": 5.0},
             "{tmp_path}/assistant.toml: DAILY_BUDGET needs [prices]; add them, or unset it",
         ),
+        (
+            {"assistant": "several"},
+            "{tmp_path}/several/sales.toml: [webhook] needs WEBHOOK_SECRET, to sign with; set it\n"
+            "{tmp_path}/several/service.toml: mcp.0.authorization_variable: Value error, CRM_TOKEN is not set",
+        ),
         ({"assistant": "hooked.toml"}, "{tmp_path}/hooked.toml: [webhook] needs WEBHOOK_SECRET"),
-        ({"assistant": "deaf.toml"}, "{tmp_path}/hm.wav: is not a WAV file"),
+        ({"assistant": "deaf.toml"}, "{tmp_path}/deaf.toml: dead_air: {tmp_path}/hm.wav: is not a WAV file"),
     ],
 )
 def test_what_is_missing_is_said_before_the_end(
@@ -202,7 +232,10 @@ def test_what_is_missing_is_said_before_the_end(
     (tmp_path / "hm.wav").write_bytes(b"hm")
     (tmp_path / "deaf.toml").write_text(ASSISTANT + '[dead_air]\nfiller = "hm.wav"\n')
     (tmp_path / "hooked.toml").write_text(ASSISTANT + '[webhook]\nurl = "https://crm.example.com/"\n')
-    if change.get("assistant") in ("deaf.toml", "hooked.toml"):
+    (tmp_path / "several").mkdir()
+    for name, text in SEVERAL.items():
+        (tmp_path / "several" / f"{name}.toml").write_text(text)
+    if change.get("assistant") in ("deaf.toml", "hooked.toml", "several"):
         change = {"assistant": tmp_path / change["assistant"]}
     with pytest.raises(SystemExit) as ended:
         create_app(Settings(**{**dict(settings), **change}))

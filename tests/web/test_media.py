@@ -1,11 +1,14 @@
 """A media stream over a real socket, up to the call that it is handed to."""
 
+import base64
 import json
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,19 +17,24 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from actors.assistant import Assistant
+from actors.assistants import LOOK_SECONDS, Assistants
+from actors.call_context import CallContext
+from actors.messages import CallerAudio
 from actors.meter import NoMeter, Outcome
+from actors.phone_reader import PhoneReader
 from actors.setup import CallSetup
-from actors.sound import Sounds
 from config import STREAM_PATH, Settings
 from store.database import Database
+from store.dialed import DialedCalls
 from store.journal import CallJournal
 from store.tokens import StreamTokens
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import KnownCall, Line, setups
 from web import security
 from web.calls import Calls
 from web.media import MediaStreams
+from wire.dial_rate import DialRate
 from wire.journal import CallRecord, Then
 from wire.transcript import Entry
 
@@ -38,39 +46,47 @@ ASSISTANT = Assistant.model_validate(
         "name": "Desk",
         "limits": {"max_minutes": 7},
         "dead_air": {"filler_seconds": 3},
+        "greeting": "Hello, who calls?",
+        "outbound": {
+            "caller_id": "+18005551299",
+            "greeting": "Hello, we call.",
+            "voicemail": "Call us back.",
+        },
     }
 )
 SAID = Entry("item_1", "caller", "How much?", "How much?", 900, 900)
 
-setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
+heard_audio: "queue.SimpleQueue[bytes]" = queue.SimpleQueue()
 
 
-class KnownCall(IdleCall):
-    """Shows what it was set up with."""
+class HearingCall(KnownCall):
+    """Shows what its caller said, too."""
 
-    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
-        super().__init__(setup, clock, ended)
-        self._media_socket = setup.media_socket
-        setups.put(setup)
-
-    def close(self) -> None:
-        self._media_socket.close(1000, "")
-        super().close()
+    def handle(self, message: Any) -> Any:
+        if isinstance(message, CallerAudio):
+            heard_audio.put(base64.b64decode(message.payload))
+            return None
+        answer = super().handle(message)
+        if isinstance(answer, PhoneReader):
+            answer.attach(self.actor_ref)
+        return answer
 
 
 class Server:
     """An app with the media route, served by threads of this process."""
 
-    def __init__(self, directory: Path, **changes: Any) -> None:
+    def __init__(self, directory: Path, assistants: Assistants | None = None, **changes: Any) -> None:
         settings = Settings(openai_api_key="sk-test", **changes)
         self.database = Database(f"sqlite:///{directory}/calls.db")
         self.journal = CallJournal(self.database)
         self.tokens = StreamTokens(self.database, 60)
-        self.calls = Calls(threads=2, actor=KnownCall)
+        self.calls = Calls(threads=2, actor=HearingCall)
+        self.dialed = DialedCalls(self.database)
+        assistants = assistants or Assistants(Path("assistant.toml"), lambda path: ASSISTANT)
         app = Flask("media", static_folder=None)
         security.register(app, settings)
         streams = MediaStreams(
-            settings, self.tokens, ASSISTANT, self.calls, self.journal, NoMeter(), Sounds(b"", b"")
+            settings, self.tokens, assistants, self.calls, self.journal, NoMeter(), dialed=self.dialed
         )
         streams.register(app)
         self._server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -79,9 +95,9 @@ class Server:
         self._thread.start()
 
     @contextmanager
-    def stream(self, token: str) -> Iterator[websocket.WebSocket]:
-        """A media socket on which Twilio has said connected and start."""
-        parameters = {"token": token, "from": CALLER, "to": CALLED, "colour": "blue"}
+    def stream(self, token: str, **more: str) -> Iterator[websocket.WebSocket]:
+        """A media socket on which Twilio has said connected and start. `more` parameters it has."""
+        parameters = {"token": token, "from": CALLER, "to": CALLED, "colour": "blue", **more}
         start = {
             "accountSid": f"AC{'0' * 32}",
             "streamSid": f"MZ{'0' * 32}",
@@ -103,9 +119,9 @@ class Server:
         finally:
             media.shutdown()
 
-    def setup(self, token: str) -> CallSetup:
+    def setup(self, token: str, **more: str) -> CallSetup:
         """What the call of a stream with that token is set up with."""
-        with self.stream(token):
+        with self.stream(token, **more):
             return setups.get(timeout=PATIENCE_SECONDS)
 
     def close(self) -> None:
@@ -149,6 +165,38 @@ def test_a_call_is_set_up_with_what_is_known_about_it(server: Server) -> None:
     assert (setup.limits, setup.prices) == (ASSISTANT.limits, None)
     assert (setup.gating, setup.patience) == (ASSISTANT.gating(), ASSISTANT.dead_air())
     assert setup.journal is server.journal
+
+
+def dialed(server: Server) -> None:
+    """What is there of a call that we have placed, when somebody answers."""
+    rate = DialRate(1, 1)
+    _, token = server.dialed.open(CALLED, CALLER, "assistant", "Desk", {"name": "Anna"}, 30, 600, rate)
+    assert token is not None
+    server.dialed.claim(token, CALL)
+
+
+def test_a_call_that_we_have_placed_is_set_up_with_what_it_is_about(server: Server) -> None:
+    dialed(server)
+    setup = server.setup(server.tokens.issue(CALL), direction="outbound")
+    assert setup.record.direction == setup.context.direction == "outbound"
+    assert (setup.context.person, setup.context.ours) == (CALLED, CALLER)
+    assert setup.context.parameters["name"] == "Anna"
+    assert setup.voicemail == "Call us back."
+    assert "Hello, we call." in (setup.greeting or "")
+
+
+def test_a_call_that_comes_in_is_not_taken_for_one_that_we_have_placed(server: Server) -> None:
+    setup = server.setup(server.tokens.issue(CALL))
+    assert setup.record.direction == setup.context.direction == "inbound"
+    assert (setup.context.person, setup.context.ours) == (CALLER, CALLED)
+    assert setup.voicemail is None
+    assert "Hello, who calls?" in (setup.greeting or "")
+
+
+def test_a_call_of_which_everything_was_erased_is_still_one_that_we_have_placed(server: Server) -> None:
+    setup = server.setup(server.tokens.issue(CALL), direction="outbound")
+    assert setup.record.direction == "outbound"
+    assert "name" not in setup.context.parameters
 
 
 def test_there_are_two_places_for_the_model_if_two_are_given(server: Server) -> None:
@@ -219,3 +267,106 @@ def test_a_stream_of_the_past_is_refused(server: Server, logs: ExpectedLogs) -> 
     server.tokens.spend(server.tokens.issue(CALL, after=1), CALL)
     with server.stream(token) as media:
         assert close_of(media) == (1008, "stream token refused: replayed")
+
+
+# Which assistant it is, and what it is for this call
+
+
+class Folder:
+    """Two assistants, one of them for a number of its own, and a clock to look at them by."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 100.0
+        path.mkdir()
+        self.write("desk", "Hello {parameters.colour|there}.")
+        self.write("sales", "Sales.", f'numbers = ["{CALLED}"]')
+        self.assistants = Assistants(path, clock=lambda: self.now)
+
+    def write(self, name: str, greeting: str, more: str = "") -> None:
+        text = f'name = "{name}"\ninstructions = "To {{caller}}."\ngreeting = "{greeting}"\n{more}'
+        (self.path / f"{name}.toml").write_text(text)
+
+    def wait(self) -> None:
+        self.now += LOOK_SECONDS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "assistants")
+
+
+@pytest.fixture
+def several(tmp_path: Path, folder: Folder, logs: ExpectedLogs) -> Iterator[Server]:
+    logs.expect("signatures are not checked")
+    made = Server(tmp_path, folder.assistants)
+    yield made
+    made.close()
+
+
+def test_the_called_number_chooses_the_assistant_and_its_texts_are_about_this_call(several: Server) -> None:
+    setup = several.setup(several.tokens.issue(CALL))
+    assert (setup.record.assistant, setup.session.instructions) == ("sales", f"To {CALLER}.")
+    assert '"Sales."' in (setup.greeting or "")
+
+
+def test_a_name_in_the_streams_parameters_chooses_it_too(several: Server, folder: Folder) -> None:
+    setup = several.setup(several.tokens.issue(CALL), assistant="desk")
+    assert setup.record.assistant == "desk"
+    assert setup.record.assistant_version == folder.assistants.all["desk"].version
+    assert '"Hello blue."' in (setup.greeting or "")
+
+
+def test_a_call_that_goes_on_does_so_with_the_version_that_it_began_with(
+    several: Server, folder: Folder
+) -> None:
+    several.tokens.spend(several.tokens.issue(CALL), CALL)
+    before = folder.assistants.choose(CALLED)
+    several.journal.began(CallRecord(CALL, "MZ1", CALLER, CALLED, before.name, before.version))
+    assert several.journal.flush(PATIENCE_SECONDS)
+    folder.write("sales", "New sales.", f'numbers = ["{CALLED}"]')
+    folder.wait()
+    assert several.setup(several.tokens.issue(CALL, after=1)).record.assistant_version == before.version
+    assert folder.assistants.choose(CALLED).version != before.version
+
+
+def test_a_call_that_began_with_what_nobody_has_any_more_goes_on_with_what_there_is(several: Server) -> None:
+    several.tokens.spend(several.tokens.issue(CALL), CALL)
+    began(several)
+    setup = several.setup(several.tokens.issue(CALL, after=1))
+    assert (setup.record.assistant, setup.history) == ("sales", (SAID,))
+
+
+def test_what_the_caller_says_while_the_assistant_is_built_is_not_lost(
+    tmp_path: Path, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect("signatures are not checked")
+    go_on = threading.Event()
+    crm = ModuleType("crm_that_waits")
+
+    def assistant_for(assistant: Assistant, call: CallContext) -> Assistant:
+        assert go_on.wait(PATIENCE_SECONDS)
+        return assistant.changed(name=call.parameters["colour"])
+
+    crm.assistant_for = assistant_for  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "crm_that_waits", crm)
+    file = tmp_path / "assistant.toml"
+    file.write_text('instructions = "Be brief."\nbuild = "crm_that_waits:assistant_for"\nbuild_seconds = 5')
+    server = Server(tmp_path, Assistants(file))
+    try:
+        with server.stream(server.tokens.issue(CALL)) as media:
+            for number in range(1, 51):
+                said = {"track": "inbound", "chunk": str(number), "timestamp": str(20 * number)}
+                payload = base64.b64encode(bytes([number]) * 160).decode()
+                message = {
+                    "event": "media",
+                    "streamSid": f"MZ{'0' * 32}",
+                    "media": said | {"payload": payload},
+                }
+                media.send(json.dumps(message))
+            go_on.set()
+            assert setups.get(timeout=PATIENCE_SECONDS).record.assistant == "blue"
+            heard = [heard_audio.get(timeout=PATIENCE_SECONDS)[0] for _ in range(50)]
+        assert heard == list(range(1, 51))
+    finally:
+        server.close()

@@ -1,7 +1,6 @@
 """The softphone's routes: whose call it is, who gets its socket and how often, what comes after a stream."""
 
 import json
-import queue
 import re
 import threading
 from collections.abc import Iterator
@@ -16,10 +15,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from actors.assistant import Assistant
+from actors.assistants import Assistants
 from actors.meter import NoMeter, Outcome
-from actors.setup import CallSetup
-from actors.sound import Sounds
 from config import STREAM_PATH, Settings
 from store.database import Database
 from store.history import History
@@ -28,7 +25,7 @@ from store.tokens import MAX_MISSED, StreamTokens
 from store.tokens import ticket as ticket_of
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import KnownCall, Line, setups
 from web import security
 from web.admission import Admission
 from web.calls import Calls
@@ -46,56 +43,38 @@ LOCAL = "http://127.0.0.1:8080"
 TTL = 60.0
 POLL_SECONDS = 0.02
 """How long the server takes to see that it is to end."""
+NUMBER = "+15550100000"
 FALLBACK = "Sorry, nobody is here."
-
-setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()
-
-
-class KnownCall(IdleCall):
-    """Shows what it was set up with."""
-
-    def __init__(self, setup: CallSetup, clock: object, ended: threading.Event) -> None:
-        super().__init__(setup, clock, ended)
-        self._media_socket = setup.media_socket
-        setups.put(setup)
-
-    def close(self) -> None:
-        self._media_socket.close(1000, "")
-        super().close()
 
 
 class Server:
     """The softphone with all that it stands on, served by threads of this process."""
 
-    def __init__(self, directory: Path, threads: int = 8, **changes: Any) -> None:
+    def __init__(
+        self, directory: Path, threads: int = 8, names: tuple[str, ...] = ("desk",), **changes: Any
+    ) -> None:
         settings = Settings(openai_api_key="sk-test", **changes)
-        assistant = Assistant.model_validate(
-            {"instructions": "Be brief.", "name": "Desk & Co", "fallback": FALLBACK}
-        )
+        folder = directory / "assistants"
+        folder.mkdir()
+        for name in names:
+            text = f'name = "{name.title()} & Co"\ninstructions = "Be brief."\nfallback = "{FALLBACK}"\n'
+            (folder / f"{name}.toml").write_text(
+                text + ("" if name == "desk" else f'numbers = ["{NUMBER}"]\n')
+            )
+        assistants = Assistants(folder)
         self.now = 1_000_000.0
         self.database = Database(f"sqlite:///{directory}/calls.db")
         self.journal = CallJournal(self.database)
         self.tokens = StreamTokens(self.database, TTL, lambda: self.now)
         self.calls = Calls(threads, actor=KnownCall)
-        admission = Admission(self.calls, self.journal, 1, settings.daily_budget, 1800)
+        admission = Admission(self.calls, self.journal, 1, settings.daily_budget, lambda: 1800)
         self.app = Flask("softphone", static_folder=None)
         visitors = security.register(self.app, settings)
         Pages(visitors).register(self.app)
-        streams = MediaStreams(
-            settings, self.tokens, assistant, self.calls, self.journal, NoMeter(), Sounds(b"", b"")
-        )
+        streams = MediaStreams(settings, self.tokens, assistants, self.calls, self.journal, NoMeter())
         streams.register(self.app)
-        Softphone(
-            settings,
-            visitors.sessions,
-            self.tokens,
-            assistant,
-            self.calls,
-            self.journal,
-            admission,
-            History(self.database),
-            streams,
-        ).register(self.app)
+        sessions, history = visitors.sessions, History(self.database)
+        Softphone(settings, sessions, self.calls, admission, history, streams).register(self.app)
         self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
         self._server.daemon_threads = True  # type: ignore[attr-defined]
         self._thread = threading.Thread(
@@ -138,8 +117,8 @@ class Browser:
         answer = self.client.post(path, base_url=self.site, headers=headers, json=data)
         return answer.status_code, answer.get_json(silent=True) or {}
 
-    def call(self) -> dict[str, Any]:
-        status, stream = self.post("/softphone/call")
+    def call(self, **asked: object) -> dict[str, Any]:
+        status, stream = self.post("/softphone/call", asked)
         assert (status, stream["then"]) == (200, "stream")
         return stream
 
@@ -226,6 +205,7 @@ def test_the_page_says_who_answers(browser: Browser) -> None:
     assert "Desk &amp; Co</h1>" in page
     assert "gpt-realtime-2.1" in page
     assert "no account needed" not in page
+    assert "<select" not in page
 
 
 def test_a_stranger_gets_neither_page_nor_call_nor_socket(server: Server, browser: Browser) -> None:
@@ -392,6 +372,40 @@ def test_a_call_that_is_over_ends(server: Server, browser: Browser, then: Then, 
     assert browser.ended(stream) == (200, answer)
 
 
+def test_a_call_that_left_its_stream_on_purpose_comes_back(server: Server, browser: Browser) -> None:
+    stream = browser.call()
+    server.journal.ended(begun(server, stream), Outcome.ENDED.value, Then.SEND_DIGITS, "1w2")
+    assert browser.ended(stream)[1]["stream"] == 2
+
+
+@pytest.mark.parametrize("then", [Then.TRANSFER, Then.JOIN])
+def test_nobody_is_put_through_to_a_browser(server: Server, browser: Browser, then: Then) -> None:
+    stream = browser.call()
+    call_sid = begun(server, stream)
+    server.journal.ended(call_sid, Outcome.ENDED.value, then, "+15550100009")
+    assert browser.ended(stream) == (200, {"then": "transfer"})
+    stored = server.journal.load(call_sid)
+    assert stored is not None
+    assert stored.then is Then.HANG_UP
+
+
+def test_of_several_assistants_one_is_chosen(tmp_path: Path, logs: ExpectedLogs) -> None:
+    logs.expect("signatures are not checked")
+    server = Server(tmp_path, names=("desk", "sales"))
+    browser = server.browser()
+    browser.site = LOCAL
+    page = browser.page()
+    assert "Desk &amp; Co</h1>" in page
+    assert '<option value="sales" >Sales &amp; Co</option>' in page
+    chosen = browser.call(assistant="sales")
+    following = browser.ended(chosen, assistant="sales")[1]
+    for stream in (chosen, following):
+        assert stream["parameters"]["assistant"] == "sales"
+    for nobody in ("../sales", None, 1):
+        assert "assistant" not in browser.call(assistant=nobody)["parameters"]
+    server.close()
+
+
 def test_who_hung_up_is_not_called_back(server: Server, browser: Browser) -> None:
     stream = browser.call()
     call_sid = begun(server, stream)
@@ -418,7 +432,7 @@ def test_a_worker_that_is_about_to_end_lets_another_one_answer(server: Server, b
     stream = browser.call()
     server.calls.drain(0)
     again = {"then": "ask again", "seconds": 1}
-    assert browser.post("/softphone/call") == (200, again)
+    assert browser.post("/softphone/call", {}) == (200, again)
     assert browser.ended(stream) == (200, again)
 
 
@@ -462,7 +476,7 @@ def test_a_full_server_says_so(tmp_path: Path, logs: ExpectedLogs) -> None:
     browser = server.browser()
     browser.site = LOCAL
     with Line(server.calls, "CA1"):
-        assert browser.post("/softphone/call") == (503, {"error": BUSY})
+        assert browser.post("/softphone/call", {}) == (503, {"error": BUSY})
         setups.get(timeout=PATIENCE_SECONDS)
     server.close()
 
@@ -475,7 +489,7 @@ def test_the_budget_of_the_day_counts_here_too(tmp_path: Path, logs: ExpectedLog
     browser.site = LOCAL
     server.journal.spent("CA1", 2.0)
     assert server.journal.flush(PATIENCE_SECONDS)
-    status, answer = browser.post("/softphone/call")
+    status, answer = browser.post("/softphone/call", {})
     server.close()
     assert (status, "DAILY_BUDGET" in answer["error"]) == (503, True)
 

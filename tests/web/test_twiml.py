@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.assistant import Assistant
 from simulator import twiml as simulated
-from web.twiml import WAIT_SECONDS, Documents
+from web.twiml import ASSISTANT_PARAMETER, WAIT_SECONDS, Documents
 
 BASE = "https://voice.example.com/phone"
 CALLER, CALLED, DESK = "+14158675310", "+18005551299", "+4930123456"
@@ -30,6 +30,21 @@ def shown(text: str) -> list[str]:
 def only(text: str, tag: str) -> dict[str, str]:
     [verb] = [verb for verb in verbs(text) if verb.tag == tag]
     return dict(verb.attrib)
+
+
+# The stream
+
+
+def test_an_assistant_that_was_chosen_by_name_is_named_to_its_stream() -> None:
+    assistant = Assistant.model_validate({"instructions": "Be brief."})
+    for name, expected in (("sales", ["sales"]), (None, [])):
+        text = Documents(assistant, BASE, CALLER, CALLED, name).connect("token", 1)
+        named = [
+            each.attrib["value"]
+            for each in ElementTree.fromstring(text).iter("Parameter")
+            if each.attrib["name"] == ASSISTANT_PARAMETER
+        ]
+        assert named == expected
 
 
 # The fallback
@@ -61,6 +76,12 @@ def test_a_fallback_can_be_a_transfer_from_our_own_number() -> None:
         "action": f"{BASE}/twiml/transferred",
         "method": "POST",
     }
+
+
+def test_and_so_it_is_where_we_have_placed_the_call() -> None:
+    assistant = Assistant.model_validate({"instructions": "Be brief.", "fallback": {"transfer_to": DESK}})
+    placed = Documents(assistant, BASE, CALLED, CALLER, outbound=True)
+    assert only(placed.fallback(), "Dial")["callerId"] == CALLED
 
 
 @pytest.mark.parametrize("called", ["", "sip:desk@example.com", "client:desk", "+1", CALLED + "x"])

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.assistant import Assistant
+from actors.assistants import LOOK_SECONDS, Assistants
 from actors.carrier import Carrier
 from config import Settings
 from store.database import Database
@@ -66,23 +67,25 @@ class Server:
         journal: CallJournal,
         calls: Calls,
         signed: bool = True,
+        assistants: Assistants | None = None,
         carrier: Carrier | None = None,
         **tables: object,
     ) -> None:
         assistant = Assistant.model_validate(
             {"instructions": "Be brief.", "fallback": SENTENCE, "overflow": {"goodbye": ""}, **tables}
         )
+        assistants = assistants or Assistants(Path("assistant.toml"), lambda path: assistant)
         self.assistant = assistant
         settings = Settings(openai_api_key="sk-test")
         if signed:
             settings = Settings(openai_api_key="sk-test", twilio_auth_token=AUTH_TOKEN, public_url=PUBLIC)
         self.tokens = StreamTokens(database, 60)
-        admission = Admission(calls, journal, 2, None, 1800)
+        admission = Admission(calls, journal, 2, None, lambda: 1800)
         app = Flask("voice", static_folder=None)
         security.register(app, settings)
         self.orders = Orders(database)
         desk = OrderDesk(self.orders, calls)
-        Voice(settings, self.tokens, assistant, calls, journal, admission, desk, carrier).register(app)
+        Voice(settings, self.tokens, assistants, calls, journal, admission, desk, carrier).register(app)
         self.client = app.test_client()
 
 
@@ -136,6 +139,37 @@ def test_a_call_is_connected_and_has_a_way_out(client: FlaskClient, tokens: Stre
         "<Say>Sorry — nobody is here. Ring again &amp; again.</Say><Hangup /></Response>"
     )
     tokens.spend(token, CALL)
+
+
+def test_the_called_number_decides_who_says_that_nobody_is_here(
+    database: Database, journal: CallJournal, calls: Calls, tmp_path: Path
+) -> None:
+    for name, numbers in (("desk", []), ("sales", [CALLED])):
+        text = f'instructions = "Be brief."\nnumbers = {numbers}\nfallback = "No {name}."'
+        (tmp_path / f"{name}.toml").write_text(text.replace("'", '"'))
+    server = Server(database, journal, calls, assistants=Assistants(tmp_path))
+    said = [
+        ElementTree.fromstring(twilio(server.client, "/twiml", To=called)[1]).findtext("Say")
+        for called in (CALLED, "+4930999999", "client:alice")
+    ]
+    assert said == ["No sales.", "No desk.", "No desk."]
+
+
+def test_a_call_that_has_begun_keeps_its_way_out_whatever_its_file_says_now(
+    database: Database, journal: CallJournal, calls: Calls, tmp_path: Path
+) -> None:
+    now, file = [100.0], tmp_path / "desk.toml"
+    file.write_text('instructions = "Be brief."\nfallback = "Nobody is here."')
+    assistants = Assistants(file, clock=lambda: now[0])
+    version = assistants.default.version
+    journal.began(CallRecord(CALL, "MZ1", CALLER, CALLED, "Desk", version))
+    journal.ended(CALL, "model failed", Then.FALLBACK)
+    file.write_text('instructions = "Be brief."\nfallback = "Nobody will ever be here."')
+    now[0] += LOOK_SECONDS
+    server = Server(database, journal, calls, assistants=assistants)
+    _, text = twilio(server.client, "/twiml/ended?stream=1", CallStatus="in-progress")
+    assert ElementTree.fromstring(text).findtext("Say") == "Nobody is here."
+    assert assistants.default.version != version
 
 
 def test_the_token_is_for_this_call_alone(client: FlaskClient, tokens: StreamTokens) -> None:
@@ -294,6 +328,17 @@ def test_a_call_that_has_lost_its_stream_gets_another_one(
     given = parameters(text)
     assert (given["resumed"], given["from"], given["to"]) == ("1", CALLER, CALLED)
     assert stream(server, text) == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "direction"), [("outbound-api", "outbound"), ("inbound", None), ("absent", None)]
+)
+def test_a_call_that_goes_on_is_still_ours_or_the_callers(
+    server: Server, told: str, direction: str | None
+) -> None:
+    stream(server, twilio(server.client, "/twiml")[1])
+    text = twilio(server.client, "/twiml/ended?stream=1", Direction=told)[1]
+    assert parameters(text).get("direction") == direction
 
 
 @pytest.mark.parametrize("status", ["in-progress", "ringing", "", "absent", "something-new"])

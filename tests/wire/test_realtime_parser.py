@@ -111,6 +111,10 @@ UNDERSTOOD = [
     "response.output_audio_transcript.done",
     "response.output_audio_transcript.delta",
     "response.output_item.done",
+    "response.mcp_call_arguments.done",
+    "response.mcp_call.completed",
+    "response.mcp_call.failed",
+    "mcp_list_tools.failed",
     "conversation.item.deleted",
     "conversation.item.input_audio_transcription.completed",
     "conversation.item.input_audio_transcription.failed",
@@ -339,6 +343,29 @@ CALL = {
 }
 
 
+def test_a_call_of_an_mcp_servers_tool_begins_with_its_arguments_and_has_an_end() -> None:
+    """openai-realtime.md 10: the server runs it."""
+    fields = {"response_id": "resp_1", "item_id": "item_m", "output_index": 0}
+    arguments = event("response.mcp_call_arguments.done", arguments="{}", **fields)
+    assert realtime_parser.parse(arguments) == realtime.McpCall("resp_1", "item_m")
+    for kind in ("completed", "failed"):
+        ended = event(f"response.mcp_call.{kind}", item_id="item_m", output_index=0)
+        assert realtime_parser.parse(ended) == realtime.McpCallEnded("item_m")
+    for kind in ("response.mcp_call.in_progress", "mcp_list_tools.completed", "mcp_list_tools.in_progress"):
+        assert isinstance(realtime_parser.parse(event(kind, item_id="item_m")), realtime.Other)
+
+
+def test_what_an_mcp_server_could_not_do_is_said_without_the_callers_words() -> None:
+    error = {"type": "http_error", "code": 502, "message": "no customer called Ada Lovelace"}
+    item = {"id": "item_m", "type": "mcp_call", "name": "find", "server_label": "crm", "error": error}
+    failed = realtime_parser.parse(
+        event("response.output_item.done", response_id="resp_1", output_index=0, item=item)
+    )
+    assert failed == realtime.McpFailed("find of crm failed: http_error 502")
+    listing = realtime_parser.parse(event("mcp_list_tools.failed", item_id="item_l"))
+    assert isinstance(listing, realtime.McpFailed)
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -346,8 +373,9 @@ CALL = {
         CALL | {"status": "in_progress"},
         {"id": "item_a1", "type": "message", "status": "completed", "role": "assistant", "content": []},
         {"id": "item_m1", "type": "mcp_call", "name": "lookup", "arguments": "{}"},
+        {"id": "item_m1", "type": "mcp_call", "name": "lookup", "arguments": "{}", "error": None},
     ],
-    ids=["interrupted", "going on", "a message", "run by the server itself"],
+    ids=["interrupted", "going on", "a message", "run by the server itself", "without an error"],
 )
 def test_an_item_that_is_no_complete_call_of_a_function_calls_none(item: dict[str, Any]) -> None:
     """protocol-gotchas G: the arguments of an interrupted call are half of their JSON."""

@@ -53,7 +53,7 @@ def _checks(settings: Settings, online: bool) -> Iterator[tuple[str, Callable[[]
 
 def _check_models(settings: Settings) -> list[Verdict]:
     try:
-        assistant: Assistant = Preparation.of(settings).assistant
+        assistant: Assistant = Preparation.of(settings).assistants.default
     except PreparationError:
         return [skipped("model", "is asked when the assistant can be used")]
     today = datetime.now(UTC).date()

@@ -72,8 +72,9 @@ def check_model(model: ModelEndpoint, assistant: Assistant, offline: bool, today
 def open_session(model: ModelEndpoint, assistant: Assistant) -> Opened:
     """Open one, configure it, close it: SESSION_SECONDS at most. Raises nothing that a server can cause."""
     endpoint = endpoint_of(model)
+    session = assistant.session(endpoint.audio)
     tools = tuple(tool.definition for tool in assistant.callable_tools().values())
-    session = replace(assistant.session(endpoint.audio), tools=tools)
+    session = replace(session, tools=(*session.tools, *tools))
     socket = endpoint.dial()
     overdue = threading.Timer(SESSION_SECONDS, socket.abort)
     overdue.start()

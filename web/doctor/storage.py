@@ -31,9 +31,9 @@ def check_assistant(settings: Settings) -> list[Verdict]:
         preparation = Preparation.of(settings)
     except PreparationError as error:
         return [failed("assistant", str(error), "correct it; assistant.toml says what each key does")]
-    assistant = preparation.assistant
     return [
         ok("assistant", f"{settings.assistant}: {assistant.name}, {len(assistant.callable_tools())} tools")
+        for assistant in preparation.assistants.all.values()
     ]
 
 

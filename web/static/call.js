@@ -13,6 +13,7 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 export class Call {
   #view;
+  #assistant;
   #line;
   #stream;
   #number = 0;
@@ -20,9 +21,13 @@ export class Call {
   #muted = false;
   sid = null;
 
-  /** `view` is told: state(name, words), levels(said, heard), warn(words), over(words, isProblem). */
-  constructor(view) {
+  /**
+   * `view` is told: state(name, words), levels(said, heard), warn(words), over(words, isProblem). `assistant` is the
+   * name of the one to call, null for the one that answers where nothing is said.
+   */
+  constructor(view, assistant) {
     this.#view = view;
+    this.#assistant = assistant;
   }
 
   /** Calls. With `processing` the browser takes echo and noise out of what the microphone hears. */
@@ -36,7 +41,7 @@ export class Call {
       this.#line = line;
       this.#line.mute(this.#muted);
       this.#view.state("calling", "Calling…");
-      await this.#follow(await this.#ask("/softphone/call", null, 0));
+      await this.#follow(await this.#ask("/softphone/call", {}, 0));
     } catch (error) {
       this.#fail(error);
     }
@@ -72,6 +77,8 @@ export class Call {
       }
     } else if (next.then === "fallback") {
       this.#end(`The assistant cannot be reached. Callers hear: “${next.say}”`, true);
+    } else if (next.then === "transfer") {
+      this.#end("The assistant put you through to somebody. A telephone would ring there now; a browser cannot.");
     } else {
       this.#end("The assistant hung up.");
     }
@@ -99,7 +106,7 @@ export class Call {
     const deadline = performance.now() + patienceMs;
     while (!this.#over) {
       try {
-        const answer = await post(path, data);
+        const answer = await post(path, { assistant: this.#assistant, ...data });
         if (answer.then !== "ask again") {
           return answer;
         }

@@ -3,7 +3,7 @@
 import { Call } from "./call.js";
 import { explain } from "./problems.js";
 import { read } from "./server.js";
-import { Transcript, figures } from "./transcript.js";
+import { Transcript, clock, figures } from "./transcript.js";
 
 const STORY_MS = 700;
 /** What was said last is told a moment after the end. */
@@ -24,6 +24,7 @@ const view = {
     phone.dataset.state = name;
     by("status").textContent = words;
     const talking = name === "talking" || name === "resuming";
+    by("choice")?.toggleAttribute("disabled", name !== "idle");
     [muteButton, ...keys].forEach((button) => (button.disabled = !talking));
     if (name === "talking" && startedAt === null) {
       startedAt = performance.now();
@@ -57,13 +58,17 @@ callButton.addEventListener("click", () => {
   transcript.clear();
   showFigures([]);
   label(callButton, "Hang up", "danger");
-  call = new Call(view);
+  call = new Call(view, by("choice")?.value ?? null);
   return call.place(processing.checked);
 });
 
 muteButton.addEventListener("click", () => {
   press(muteButton, muteButton.getAttribute("aria-pressed") !== "true");
   call?.mute(muteButton.getAttribute("aria-pressed") === "true");
+});
+
+by("choice")?.addEventListener("change", ({ target }) => {
+  by("assistant").textContent = target.selectedOptions[0].textContent;
 });
 
 keys.forEach((key) => key.addEventListener("click", () => dial(key.value)));
@@ -79,8 +84,7 @@ addEventListener("pagehide", () => call?.hangUp());
 
 setInterval(() => {
   if (startedAt !== null) {
-    const whole = Math.floor((performance.now() - startedAt) / 1000);
-    by("timer").textContent = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+    by("timer").textContent = clock((performance.now() - startedAt) / 1000);
   }
 }, 250);
 

@@ -2,8 +2,10 @@
 
 const PARTS = { vad_ms: "turn detection", model_ms: "model", us_ms: "server", twilio_ms: "line" };
 
+const NO_BREAK = "\u00a0";
+
 /** Not below zero: a part of a latency that is measured as a difference may be, by some ms. */
-const seconds = (ms) => `${(Math.max(ms, 0) / 1000).toFixed(2)}\u00a0s`;
+const seconds = (ms) => `${(Math.max(ms, 0) / 1000).toFixed(2)}${NO_BREAK}s`;
 
 /** An element with that class and these children. */
 function element(tag, name, ...children) {
@@ -16,11 +18,16 @@ function element(tag, name, ...children) {
 export class Transcript {
   #list;
   #window; // what scrolls
+  #following = true; // the end, as long as nobody scrolls up
   #shown = [];
 
   constructor(list) {
     this.#list = list;
     this.#window = list.parentElement;
+    this.#window.addEventListener("scroll", () => {
+      const { scrollHeight, scrollTop, clientHeight } = this.#window;
+      this.#following = scrollHeight - scrollTop - clientHeight < 40;
+    });
   }
 
   clear() {
@@ -30,8 +37,6 @@ export class Transcript {
 
   /** Shows the story; what has not changed is left alone, so that it can be read and copied. */
   show(told, over) {
-    const { scrollHeight, scrollTop, clientHeight } = this.#window;
-    const following = scrollHeight - scrollTop - clientHeight < 40;
     const items = folded(told);
     items.forEach((item, index) => {
       const fate = fateOf(items, index, over);
@@ -46,7 +51,7 @@ export class Transcript {
       this.#list.lastChild.remove();
       this.#shown.pop();
     }
-    if (following) {
+    if (this.#following) {
       this.#window.scrollTop = this.#window.scrollHeight;
     }
   }
@@ -111,7 +116,7 @@ function entry(said, fate) {
 function latency(words, told, total) {
   const parts = Object.entries(PARTS)
     .filter(([name]) => typeof told[name] === "number")
-    .map(([name, label]) => `${label} ${seconds(told[name])}`);
+    .map(([name, label]) => `${label.replace(" ", NO_BREAK)}${NO_BREAK}${seconds(told[name])}`);
   const head = typeof told[total] === "number" ? `${words} ${seconds(told[total])}` : words;
   return element("p", "latency number", element("strong", "", head), " ", parts.join(" · "));
 }
@@ -124,8 +129,10 @@ function words({ speaker, text, heard, failed }, fate) {
   if (!rest) {
     return [text];
   }
-  const unheard = element("span", fate === "coming" ? "coming" : "unheard", rest);
-  unheard.prepend(element("span", "visually-hidden", fate === "coming" ? "" : " (not heard:) "));
+  if (fate === "coming") {
+    return [heard, element("span", "coming", rest)];
+  }
+  const unheard = element("span", "unheard", element("span", "visually-hidden", " (not heard:) "), rest);
   return [heard, unheard];
 }
 
@@ -144,8 +151,9 @@ function summary({ event, name, seconds: lasted, failed }) {
   }
 }
 
-function clock(at) {
-  const whole = Math.max(Math.round(at ?? 0), 0);
+/** Seconds as minutes and seconds. */
+export function clock(at) {
+  const whole = Math.max(Math.floor(at ?? 0), 0);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 

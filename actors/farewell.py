@@ -1,0 +1,156 @@
+"""How a call comes to its end on this stream: what the caller hears before, and who may still change it.
+
+    why                                what is said first                      the caller speaks before that was heard
+    the model hangs up                 its own goodbye, or one is asked for    the call goes on
+    the caller says nothing            two questions, then a goodbye           the call goes on
+    a transfer, keys to be pressed     what the model says by itself           it happens behind the answer
+    limit, budget                      a goodbye that tells why                it happens behind the answer
+    a machine has answered our call    the message for it, and nothing else    it is not heard
+
+What is to be said has to be heard: the call leaves when nothing is left to be played, and after GOODBYE_SECONDS in
+any case. Source: protocol-gotchas 25 to 27 and 30.
+"""
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from actors.departure import Departure
+from actors.messages import DeadlinePassed, Respond
+from actors.meter import Outcome
+from actors.setup import CallSetup
+from actors.talk import Talk
+from wire import caller_silence
+from wire.caller_silence import CallerSilence
+from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, WRAP_UP, adding, word_for_word
+
+GOODBYE_SECONDS = 20.0
+"""How long what is being said may take, before the call leaves its stream all the same."""
+
+MACHINES = ("machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other")
+"""What Twilio calls a machine that answers. Source: twilio-media-streams.md, 10.4."""
+
+
+class Call(Protocol):
+    """What a farewell may do to the call that it belongs to."""
+
+    @property
+    def talking(self) -> bool:
+        """Whether it has not left yet."""
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Have it written down that something happened."""
+
+    def remind(self, what: str, seconds: float, about: object = None) -> None:
+        """Call `due` after so many seconds."""
+
+    def have_said(self, respond: Respond) -> None:
+        """Have the assistant say something."""
+
+    def have_said_instead(self, respond: Respond) -> None:
+        """Have it say this in place of what it is saying, and nothing to what it hears from now on."""
+
+    def go_on(self) -> None:
+        """Do what had to wait for the end of what was being said."""
+
+    def leave(self, departure: Departure) -> None:
+        """Leave the stream, now."""
+
+
+class Farewell:
+    """Belongs to a CallActor, in whose thread everything is done."""
+
+    def __init__(self, call: Call, setup: CallSetup, talk: Talk) -> None:
+        self._call = call
+        self._setup = setup
+        self._talk = talk
+        self._caller_silence = CallerSilence(setup.caller_patience)
+        self.departure: Departure | None = None
+        """Where the call goes when what is being said has been heard; None: it stays."""
+        self.words: Respond | None = None
+        """What the assistant has to have said before; a session that begins meanwhile is told so too."""
+        self._words_wait = False
+
+    def depart(self, departure: Departure) -> None:
+        """Leave, when what is being said has been heard."""
+        if self._call.talking:
+            self.departure = departure
+            self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure.reason)
+
+    def stay(self, why: str) -> None:
+        """Do not leave after all."""
+        if self.departure is not None and self._call.talking:
+            self._call.note("does not leave", reason=why)
+            self.departure = self.words = None
+
+    def caller_speaks(self) -> None:
+        """The caller takes the floor: some departures end with that."""
+        if self.departure is not None and self.departure.taken_back:
+            self.stay("the caller speaks")
+
+    def hang_up(self, reason: str) -> None:
+        """Say goodbye and hang up, unless the caller has something to say to that."""
+        anew = not self._talk.assistant_had_last_word
+        self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE if anew else None)
+
+    def wrap_up(self, why: str) -> None:
+        """The call may not last any longer."""
+        departure = Departure(f"ended with a goodbye, because {why}", Outcome.ENDED)
+        self._say_goodbye(departure, WRAP_UP.format(why))
+
+    def answered_by(self, verdict: str) -> None:
+        """Who has answered a call that we placed. A machine is left a message, if there is one, and nothing else."""
+        if verdict == "fax":
+            self._call.leave(Departure("a fax machine answered", Outcome.FAX))
+        elif verdict in MACHINES and self._setup.voicemail is None:
+            self._call.leave(Departure("a machine answered", Outcome.VOICEMAIL))
+        elif verdict in MACHINES and self._setup.voicemail is not None and self._call.talking:
+            self.words = Respond(word_for_word(self._setup.voicemail), must=True)
+            self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
+            self._call.have_said_instead(self.words)
+
+    def tool_answered(self) -> None:
+        """The model has the output of a function: it may have waited for that to say goodbye."""
+        if self.words is not None and self._words_wait and not self._talk.conversation.tools_running:
+            self._words_wait = False
+            self._call.have_said(self.words)
+
+    def caller_s_turn(self, caller_s: bool, now: float) -> None:
+        """Whether it is for the caller to speak, and nothing is being done for them."""
+        self._ask_after(self._caller_silence.turn(caller_s and self.departure is None, now))
+
+    def caller_alive(self, now: float) -> None:
+        """The caller has said something, or pressed a key."""
+        self._ask_after(self._caller_silence.alive(now))
+
+    def due(self, what: str, about: object, now: float) -> None:
+        """A reminder has come."""
+        departure = self.departure
+        if what == DeadlinePassed.CALLER_SILENCE:
+            self._ask_after(self._caller_silence.due(now))
+        elif departure is not None and about == departure.reason:
+            self._call.leave(replace(departure, reason=f"{departure.reason}; it was not heard"))
+
+    def _say_goodbye(self, departure: Departure, instructions: str | None) -> None:
+        """Without instructions the assistant has said it already."""
+        leaving = self.departure is not None and not self.departure.taken_back
+        if leaving or not self._call.talking:
+            return
+        self.depart(departure)
+        if instructions is not None:
+            self.words = Respond(adding(self._setup.session.instructions, instructions), must=True)
+            # While the model waits for the output of a function, it would speak without knowing it.
+            self._words_wait = True
+            self.tool_answered()
+        self._call.go_on()
+
+    def _ask_after(self, commands: list[caller_silence.Command]) -> None:
+        for command in commands:
+            match command:
+                case caller_silence.Reprompt():
+                    self._call.note("reprompt")
+                    self._call.have_said(Respond(adding(self._setup.session.instructions, REPROMPT)))
+                case caller_silence.Goodbye():
+                    departure = Departure("the caller says nothing", Outcome.CALLER_SILENT, taken_back=True)
+                    self._say_goodbye(departure, NOBODY_THERE)
+                case caller_silence.Remind(seconds=seconds):
+                    self._call.remind(DeadlinePassed.CALLER_SILENCE, seconds)

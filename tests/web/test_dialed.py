@@ -1,0 +1,178 @@
+"""What Twilio asks and tells about calls that we have placed."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.database import StoreError
+from store.history import History
+from tests.conftest import ExpectedLogs
+from tests.web.conftest import Line
+from tests.web.outbound_parts import CALL, OTHER_CALL, OURS, PERSON, PUBLIC, OutboundServer, outbound_server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[OutboundServer]:
+    with outbound_server(tmp_path) as server:
+        yield server
+
+
+def urls(server: OutboundServer) -> dict[str, str]:
+    placed = server.carrier.placed[-1]
+    return {
+        "answer": placed["url"],
+        "status": placed["status_callback"],
+        "verdict": placed["machine_detection"].callback,
+    }
+
+
+def parameters(document: str) -> dict[str, str]:
+    return {
+        each.attrib["name"]: each.attrib["value"]
+        for each in ElementTree.fromstring(document).iter("Parameter")
+    }
+
+
+def verbs(document: str) -> list[str]:
+    return [verb.tag for verb in ElementTree.fromstring(document)]
+
+
+def test_who_answers_gets_a_stream_that_says_whose_call_it_is(server: OutboundServer) -> None:
+    call = server.place()
+    status, document = server.twilio(urls(server)["answer"], CallStatus="in-progress")
+    assert status == 200
+    assert verbs(document)[0] == "Connect"
+    told = parameters(document)
+    assert (told["from"], told["to"], told["direction"]) == (OURS, PERSON, "outbound")
+    assert server.carrier.token not in document
+    assert server.ask("GET", f"/calls/{call['id']}")[1]["status"] == "in-progress"
+
+
+def test_a_webhook_that_is_replayed_opens_nothing(server: OutboundServer, logs: ExpectedLogs) -> None:
+    logs.expect(f"call {CALL} is hung up, it has had its stream")
+    logs.expect(f"call {OTHER_CALL} is hung up: it was not placed with this token")
+    server.place()
+    answer = urls(server)["answer"]
+    token = parameters(server.twilio(answer)[1])["token"]
+    assert server.tokens.spend(token, CALL) == 1
+    assert verbs(server.twilio(answer)[1]) == ["Hangup"]
+    assert verbs(server.twilio(answer, CallSid=OTHER_CALL)[1]) == ["Hangup"]
+
+
+@pytest.mark.parametrize("query", ["", "?dial=", "?dial=nonsense"])
+def test_a_call_that_was_not_placed_gets_no_stream(
+    server: OutboundServer, logs: ExpectedLogs, query: str
+) -> None:
+    logs.expect("is hung up: it was not placed with this token")
+    assert verbs(server.twilio(f"{PUBLIC}/twiml/dialed{query}")[1]) == ["Hangup"]
+
+
+def test_what_is_told_of_a_call_that_was_not_placed_is_not_heard(
+    server: OutboundServer, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"what is told of call {CALL} is not heard")
+    assert server.twilio(f"{PUBLIC}/twiml/call-status?dial=x", CallStatus="completed")[0] == 204
+    assert server.twilio(f"{PUBLIC}/twiml/answered-by?dial=x", AnsweredBy="human")[0] == 204
+    assert History(server.database).latest(10) == []
+    assert server.orders.take([CALL]) == []
+
+
+def test_a_call_that_expired_while_it_rang_is_hung_up(server: OutboundServer) -> None:
+    server.place()
+    server.twilio(urls(server)["status"], CallStatus="canceled")
+    assert verbs(server.twilio(urls(server)["answer"])[1]) == ["Hangup"]
+
+
+def test_a_call_that_nobody_wants_any_more_is_hung_up_when_it_is_answered(server: OutboundServer) -> None:
+    call = server.place()
+    server.ask("DELETE", f"/calls/{call['id']}")
+    assert verbs(server.twilio(urls(server)["answer"])[1]) == ["Hangup"]
+
+
+def test_a_server_that_ends_sends_the_call_on_with_its_token(server: OutboundServer) -> None:
+    server.place()
+    server.calls.drain(0)
+    answer = urls(server)["answer"]
+    document = ElementTree.fromstring(server.twilio(answer)[1])
+    assert [verb.tag for verb in document] == ["Redirect"]
+    again = document.findtext("Redirect") or ""
+    assert sorted(again.partition("?")[2].split("&")) == [f"dial={server.carrier.token}", "waits=1"]
+    assert verbs(server.twilio(again)[1]) == ["Redirect"]
+
+
+def test_nobody_waits_for_another_server_for_ever(server: OutboundServer, logs: ExpectedLogs) -> None:
+    logs.expect("no server takes it but this")
+    server.place()
+    server.calls.drain(0)
+    assert verbs(server.twilio(urls(server)["answer"] + "&waits=13")[1]) == ["Say", "Hangup"]
+
+
+def test_where_the_database_is_gone_the_person_hears_the_fallback(
+    server: OutboundServer, logs: ExpectedLogs
+) -> None:
+    logs.expect("gets the fallback: gone")
+    logs.expect("what is told of call .* is lost: gone")
+    server.place()
+    told = urls(server)
+
+    def gone(*_: object) -> None:
+        raise StoreError("gone")
+
+    server.dialed.claim = server.dialed.told = server.dialed.answered = gone  # type: ignore[method-assign, assignment]
+    assert verbs(server.twilio(told["answer"])[1]) == ["Say", "Hangup"]
+    assert server.twilio(told["status"], CallStatus="ringing")[0] == 503
+    assert server.twilio(told["verdict"], AnsweredBy="human")[0] == 503
+
+
+def test_the_verdict_waits_for_the_stream(server: OutboundServer) -> None:
+    call = server.place()
+    assert server.twilio(urls(server)["verdict"], AnsweredBy="machine_end_beep")[0] == 204
+    [(call_sid, order)] = server.orders.take([CALL])
+    assert (call_sid, "machine_end_beep" in order) == (CALL, True)
+    assert server.ask("GET", f"/calls/{call['id']}")[1]["answered_by"] == "machine_end_beep"
+
+
+def test_the_verdict_is_told_once_and_to_no_call_that_is_over(server: OutboundServer) -> None:
+    server.place()
+    verdict = urls(server)["verdict"]
+    server.twilio(verdict, AnsweredBy="human")
+    server.twilio(verdict, AnsweredBy="fax")
+    assert len(server.orders.take([CALL])) == 1
+    server.carrier.call_sid = OTHER_CALL
+    server.place()
+    status, verdict = urls(server)["status"], urls(server)["verdict"]
+    server.twilio(status, CallSid=OTHER_CALL, CallStatus="completed")
+    server.twilio(verdict, CallSid=OTHER_CALL, AnsweredBy="human")
+    assert server.orders.take([OTHER_CALL]) == []
+
+
+def test_a_verdict_that_is_none_is_not_passed_on(server: OutboundServer) -> None:
+    call = server.place()
+    assert server.twilio(urls(server)["verdict"], AnsweredBy="<script>")[0] == 204
+    assert server.ask("GET", f"/calls/{call['id']}")[1]["answered_by"] is None
+
+
+def test_a_verdict_reaches_the_call_that_lives_here(server: OutboundServer, logs: ExpectedLogs) -> None:
+    logs.expect("Unexpected message received by IdleCall .*AnsweredBy.verdict='human'")
+    server.place()
+    with Line(server.calls, CALL):
+        assert server.twilio(urls(server)["verdict"], AnsweredBy="human")[0] == 204
+        assert server.orders.take([CALL]) == [], "it went straight to the call"
+
+
+def test_callbacks_that_overtake_each_other_say_how_the_call_went(server: OutboundServer) -> None:
+    call = server.place()
+    for number, status in enumerate(("in-progress", "initiated", "completed", "ringing")):
+        assert server.twilio(urls(server)["status"], CallStatus=status, SequenceNumber=str(number))[0] == 204
+    told = server.ask("GET", f"/calls/{call['id']}")[1]
+    assert (told["status"], told["outcome"]) == ("completed", "hung_up")
+    assert [past.call_sid for past in History(server.database).latest(10)] == [CALL]
+
+
+def test_callbacks_need_twilios_signature(server: OutboundServer, logs: ExpectedLogs) -> None:
+    logs.expect("refused POST /twiml/")
+    server.place()
+    for url in urls(server).values():
+        assert server.client.post(url.removeprefix(PUBLIC), data={"CallSid": CALL}).status_code == 403
