@@ -32,10 +32,13 @@ _TRACKS = 2
 
 
 class LiveBox(Protocol):
-    """Where pieces go. Any thread; may take its time, raises nothing."""
+    """Where pieces go. Any thread; its methods may take their time, and raise nothing."""
 
     def put(self, call_sid: str, began_at: float, caller: bytes, assistant: bytes, audio: bytes) -> None:
         """Half a second from `began_at`, seconds since 1970, on: levels of both, and mu-law of both in turn."""
+
+    def drop(self, call_sid: str) -> None:
+        """Nobody watches the call any more: nothing of it is kept."""
 
 
 class NoLiveBox:
@@ -43,6 +46,9 @@ class NoLiveBox:
 
     def put(self, call_sid: str, began_at: float, caller: bytes, assistant: bytes, audio: bytes) -> None:
         """Puts nothing anywhere."""
+
+    def drop(self, call_sid: str) -> None:
+        """There is nothing."""
 
 
 class WatcherActor(Listener):
@@ -97,6 +103,9 @@ class WatcherActor(Listener):
                     self._audio_until = self._until
             case _:
                 return super().handle(message)
+
+    def close(self) -> None:
+        self.box.drop(self.call_sid)
 
     def _put(self) -> None:
         piece_bytes = PIECE_LEVELS * LEVEL_BYTES * _TRACKS

@@ -2,7 +2,7 @@
 
     WatcherActor --put--> live_audio --since--> the page of whoever watches, perhaps in another process
 
-Nothing is kept here: a row is gone KEPT_SECONDS after it was written, or with its call.
+Nothing is kept here: a row is gone KEPT_SECONDS after it was written, or when nobody watches its call any more.
 """
 
 import logging
@@ -95,8 +95,16 @@ class LiveAudio:
         with self._database.read() as connection:
             return [LivePiece(*row) for row in connection.execute(query)]
 
+    def drop(self, call_sid: str) -> None:
+        """Delete what there is of the call. Waits for the database; raises nothing."""
+        try:
+            with self._database.begin() as connection:
+                connection.execute(sa.delete(_live_audio).where(_live_audio.c.call_sid == call_sid))
+        except StoreError as error:
+            logger.warning("what was watched of a call stays until somebody watches another: %s", error)
+
     def clear(self) -> None:
-        """Delete what nobody can fetch any more, which else is left when nothing is watched. Raises StoreError."""
+        """Delete what nobody can fetch any more: a process that was killed leaves something. Raises StoreError."""
         too_old = _live_audio.c.put_at < self._clock() - KEPT_SECONDS
         with self._database.read() as connection:
             if connection.execute(sa.select(_live_audio.c.id).where(too_old).limit(1)).first() is None:

@@ -99,7 +99,10 @@ def build_app(preparation: "Preparation") -> "Flask":
     # Last, because it opens files.
     database = Database(settings.database_url.get_secret_value())
 
+    live = LiveAudio(database)
+
     def erase_older_files() -> None:
+        live.clear()
         erase_older(settings.recordings, datetime.now(UTC) - timedelta(days=settings.retention_days))
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
@@ -125,7 +128,6 @@ def build_app(preparation: "Preparation") -> "Flask":
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
     Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
-    live = LiveAudio(database)
     streams = MediaStreams(
         settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed, live
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors import watcher as module
+from actors.member import post
 from actors.messages import (
     CallerAudio,
     Cleared,
@@ -19,7 +20,9 @@ from actors.messages import (
     Watch,
 )
 from actors.watcher import WatcherActor
-from tests.probe import Probe
+from tests.actors.parts import LOUD as LOUD_FRAME
+from tests.actors.test_call import Call
+from tests.probe import Probe, wait_until
 from wire.journal import CallRecord
 
 RECORD = CallRecord("CA1", "MZ1", "+491", "+492", "Test", "1")
@@ -41,6 +44,7 @@ class Watching:
 
     def __init__(self, *told: Any) -> None:
         self.pieces: list[Piece] = []
+        self.dropped: list[str] = []
         kind = type("WatcherActor", (WatcherActor,), {"box": self})
         self.actor: WatcherActor = kind(Probe("call"), RECORD)
         self.actor.on_receive(self.actor.mailbox.get().message)
@@ -50,6 +54,9 @@ class Watching:
 
     def put(self, *piece: Any) -> None:
         self.pieces.append(Piece(*piece))
+
+    def drop(self, call_sid: str) -> None:
+        self.dropped.append(call_sid)
 
     def tell(self, *messages: Any) -> None:
         for message in messages:
@@ -167,3 +174,53 @@ def test_it_goes_when_nobody_has_said_for_a_while_that_he_looks(monkeypatch: pyt
     watching.tell(Watch())
     watching.hear_caller(0.02)
     assert stopped == [True]
+    assert watching.dropped == []
+    watching.actor.close()
+    assert watching.dropped == ["CA1"], "and leaves nothing"
+
+
+class KeptBox:
+    def __init__(self) -> None:
+        self.assistant: list[bytes] = []
+
+    def put(self, call_sid: str, began_at: float, caller: bytes, assistant: bytes, audio: bytes) -> None:
+        self.assistant.append(assistant)
+
+    def drop(self, call_sid: str) -> None:
+        self.assistant.append(b"dropped")
+
+
+def test_a_call_that_is_watched_has_one_watcher_until_it_ends() -> None:
+    box = KeptBox()
+    call = Call(watcher=type("WatcherActor", (WatcherActor,), {"box": box}))
+    call.greet()
+    for _ in range(2):
+        post(call.ref, Watch())
+    call.settle()
+    call.hear(LOUD_FRAME, 100)
+    wait_until(lambda: len(box.assistant) >= 2, "pieces were put")
+    call.hang_up()
+    wait_until(lambda: box.assistant[-1] == b"dropped", "nothing is kept")
+    assert box.assistant.count(b"dropped") == 1, "there was one watcher"
+
+
+def test_a_watcher_that_comes_while_the_recording_is_paused_shows_nothing() -> None:
+    levels: list[bytes] = []
+    box = KeptBox()
+    box.put = lambda call_sid, began_at, caller, assistant, audio: levels.append(caller)  # type: ignore[method-assign]
+    call = Call(watcher=type("WatcherActor", (WatcherActor,), {"box": box}))
+    call.greet()
+    post(call.ref, PauseRecording())
+    post(call.ref, Watch())
+    call.settle()
+    call.hear(LOUD_FRAME, 100)
+    wait_until(lambda: len(levels) >= 2, "pieces were put")
+    call.hang_up()
+    assert {level for piece in levels for level in piece} == {0}
+
+
+def test_a_call_without_a_watcher_is_not_watched() -> None:
+    call = Call()
+    call.greet()
+    post(call.ref, Watch())
+    call.hang_up()

@@ -44,6 +44,14 @@ def test_a_piece_is_gone_soon(live: LiveAudio, clock: Clock) -> None:
     assert live.since("CA1", 0) == [], "it is not hidden, but deleted"
 
 
+def test_of_a_call_that_nobody_watches_any_more_nothing_is_left(live: LiveAudio) -> None:
+    for call_sid in ("CA1", "CA2"):
+        live.put(call_sid, NOON, b"\1", b"\2", b"audio")
+    live.drop("CA1")
+    assert live.since("CA1", 0) == []
+    assert live.since("CA2", 0) != []
+
+
 def test_what_is_left_of_the_last_watched_call_can_be_cleared(live: LiveAudio, clock: Clock) -> None:
     live.put("CA1", NOON, b"\1", b"\2", b"old")
     live.clear()
@@ -58,6 +66,7 @@ def test_a_database_that_refuses_costs_the_piece_and_nothing_else(
     tmp_path: Path, clock: Clock, logs: ExpectedLogs
 ) -> None:
     logs.expect("who watches a call misses some of it")
+    logs.expect("what was watched of a call stays")
     logs.allow("the file was moved or deleted")
     folder = tmp_path / "data"
     folder.mkdir()
@@ -69,6 +78,7 @@ def test_a_database_that_refuses_costs_the_piece_and_nothing_else(
     folder.rmdir()
     live.put("CA1", NOON, b"\1", b"\2", b"lost")
     live.put("CA1", NOON, b"\1", b"\2", b"lost, and not logged once more")
+    live.drop("CA1")
     assert sum("misses" in record.getMessage() for record in logs.records) == 1
     with pytest.raises(StoreError):
         live.since("CA1", 0)
