@@ -99,7 +99,7 @@ class History:
             return []
         theirs = sa.select(calls.calls.c.call_sid).where(_with_number(number))
         query = sa.select(calls.events.c.data).where(
-            calls.events.c.kind.in_(FILES), calls.events.c.call_sid.in_(theirs)
+            calls.of_kind(*FILES), calls.events.c.call_sid.in_(theirs)
         )
         with self._database.read() as connection:
             return [json.loads(data)["path"] for data in connection.execute(query).scalars()]
@@ -122,7 +122,7 @@ def past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
     turns = {call_sid: count for call_sid, count in connection.execute(counted)}  # noqa: C416  # rows, not pairs
     answers: dict[str, list[float]] = {}
     answered = sa.select(happened.call_sid, happened.data).where(
-        happened.call_sid.in_(call_sids), happened.kind == "answered"
+        happened.call_sid.in_(call_sids), calls.of_kind("answered")
     )
     for call_sid, data in connection.execute(answered):
         if (answer_ms := json.loads(data).get("answer_ms")) is not None:

@@ -139,7 +139,7 @@ class LiveCalls:
         """When the call's recording was paused, and went on."""
         event = calls.events.c
         query = sa.select(calls.events).where(
-            event.call_sid == call_sid, event.kind.in_(("recording paused", "recording started"))
+            event.call_sid == call_sid, calls.of_kind("recording paused", "recording started")
         )
         with self._database.read() as connection:
             return [_happened(row) for row in connection.execute(query.order_by(event.id))]

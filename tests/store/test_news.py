@@ -105,8 +105,10 @@ def test_what_was_written_late_is_not_missed(telling: Telling, clock: Clock) -> 
     seen_until = clock.now
     clock.now -= OVERLAP_SECONDS - 1
     telling.journal.event("CA1", "apology")
+    telling.journal.entry("CA1", 0, QUESTION)
     telling.settle()
     assert [each.kind for each in telling.live.news(["CA1"], seen_until).happened] == ["filler", "apology"]
+    assert [each.entry for each in telling.live.news(["CA1"], seen_until).said] == [QUESTION]
 
 
 def test_other_calls_are_not_told_of_and_removed_entries_are_counted(telling: Telling) -> None:
