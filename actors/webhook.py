@@ -69,6 +69,7 @@ class WebhookActor(Listener):
         record = self.record
         self._put(
             "started",
+            direction=record.direction,
             caller=record.caller,
             called=record.called,
             assistant=record.assistant,

@@ -28,8 +28,9 @@ from simple_websocket import Server
 from actors.assistant import Assistant
 from config import STREAM_PATH, Settings
 from store.database import StoreError
-from store.history import History, PastCall, Told
+from store.history import History
 from store.journal import StoredCall
+from store.tokens import Refusal as RefusedToken
 from store.tokens import TokenRefused, ticket
 from web import security, visitors
 from web.admission import Admission, Refusal
@@ -37,10 +38,10 @@ from web.calls import Calls
 from web.media import MediaStream, MediaStreams
 from web.sessions import Session, Sessions
 from web.sockets import PhoneSocket
+from web.softphone_story import shown
 from web.twiml import ASSISTANT_PARAMETER, CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, WAIT_SECONDS
-from web.voice import HUNG_UP, let_go
+from web.voice import HUNG_UP, NOT_RESUMED, let_go
 from wire.journal import Then
-from wire.transcript import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +58,6 @@ REFUSALS = {
 TROUBLE = "The server has trouble with its database, and takes no call."
 AGAIN = {"then": "ask again", "seconds": 1}
 """This worker is about to end, and another one takes the next request."""
-
-SHOWN = {
-    "answered": ("answer_ms", "vad_ms", "model_ms", "us_ms", "twilio_ms"),
-    "interrupted": ("silence_ms", "vad_ms", "us_ms", "twilio_ms"),
-    "tool": ("name", "seconds", "failed"),
-    "session lost": (),
-    "filler": (),
-    "apology": (),
-    "key pressed": (),
-}
-"""Of the events in a call's journal those that the page shows, and what of them."""
 
 _STREAM = "softphone_stream"
 _CALL_SID = re.compile(r"CA([0-9a-f]{16})([0-9a-f]{16})")
@@ -176,6 +166,9 @@ class Softphone:
             logger.error("call %s gets the fallback: %s", call_sid, error)
         except TokenRefused as refused:
             logger.warning("call %s gets the fallback: %s", call_sid, refused)
+            # Any other refusal may be a replay's, while the call goes on.
+            if refused.reason is RefusedToken.RESUMED_TOO_OFTEN:
+                self._journal.ended(call_sid, NOT_RESUMED, Then.FALLBACK)
         return {"then": "fallback", "say": self._chosen(asked, stored).fallback.say}
 
     def _resume(
@@ -207,7 +200,7 @@ class Softphone:
         return {
             "assistant": found[0].assistant,
             "outcome": found[0].outcome,
-            "told": [shown for each in told if (shown := _shown(found[0], each)) is not None],
+            "told": shown(told, found[0].began_at),
         }
 
     def _elsewhere(self) -> ResponseReturnValue:
@@ -269,25 +262,3 @@ def _asked() -> dict[str, Any]:
     if not isinstance(asked, dict):
         abort(400)
     return asked
-
-
-def _shown(call: PastCall, told: Told) -> dict[str, Any] | None:
-    at = None if told.at is None else round(told.at - call.began_at, 1)
-    if isinstance(told.what, str):
-        if told.what not in SHOWN:
-            return None
-        return {"at": at, "event": told.what} | {name: told.data.get(name) for name in SHOWN[told.what]}
-    return _shown_entry(told.what) | {"at": at}
-
-
-def _shown_entry(entry: Entry) -> dict[str, Any]:
-    if entry.tool is not None:
-        return {"speaker": "tool", "name": entry.tool.name, "waiting": entry.tool.output is None}
-    return {
-        "speaker": entry.speaker,
-        "text": entry.text,
-        "heard": entry.heard_text,
-        "heardMs": entry.heard_ms,
-        "totalMs": entry.total_ms,
-        "failed": entry.failed,
-    }

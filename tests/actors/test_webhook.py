@@ -86,6 +86,7 @@ def test_the_start_says_who_calls_whom(box: Box, tell: Callable[..., None]) -> N
         "type": "started",
         "call_sid": "CA1",
         "stream_sid": "MZ1",
+        "direction": "inbound",
         "caller": "+491",
         "called": "+492",
         "assistant": "Test",

@@ -91,7 +91,7 @@ def test_a_whole_conversation(playwright: Playwright, server: ServerProcess, tmp
         expect(answer.locator(".cut")).to_contain_text("You interrupted here")
         expect(answer.locator(".unheard")).not_to_be_empty()
         expect(answer).to_contain_text(re.compile(r"Silent after \d\.\d\d\ss"))
-        after = Recording(page)
+        after = until(page, lambda now: now.loudness[-1][0] > cleared_at + 600)
         # What had gone to the loudspeaker by then is played, and the caller speaks for longer than this.
         assert after.loudest(cleared_at + 150, cleared_at + 600) < QUIET
         marks = [message["mark"]["name"] for _, message in after.events("mark", received=True)]

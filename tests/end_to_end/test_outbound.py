@@ -37,7 +37,7 @@ instructions = "You are a test."
 greeting = "Who answers a call says this"
 [outbound]
 caller_id = "{OURS}"
-greeting = "Who makes a call says this"
+greeting = "Who makes a call says this, {{parameters.name}}"
 voicemail = "Please call us back"
 timeout_seconds = 5
 """
@@ -185,6 +185,13 @@ def test_a_person_is_spoken_with(exchange: Exchange) -> None:
     assert (stream.parameters["from"], stream.parameters["direction"]) == (OURS, "outbound")
     told = exchange.end_of(call)
     assert (told["status"], told["answered_by"], told["outcome"]) == ("completed", "human", "hung_up")
+    greetings = [
+        event["response"]["instructions"]
+        for session in exchange.model.sessions
+        for event in session.received
+        if event["type"] == "response.create" and "response" in event
+    ]
+    assert any("Who makes a call says this, Anna" in words for words in greetings)
     past = exchange.past(phone.call_sid)
     assert (past.direction, past.caller, past.called, past.streams) == ("outbound", OURS, call["to"], 1)
     assert past.turns >= 1

@@ -99,9 +99,9 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
     client = app.test_client()
     for path, rule in rules.items():
         if not rule.websocket:
-            client.open(
-                path, method=min((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}), base_url="http://127.0.0.1"
-            )
+            # OPTIONS reaches no view: Flask answers it by itself.
+            method = min((rule.methods or set()) - {"OPTIONS", "HEAD"})
+            client.open(path, method=method, base_url="http://127.0.0.1")
 
 
 def test_the_assistant_is_whose_fallback_is_spoken(app: Flask) -> None:

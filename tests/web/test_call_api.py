@@ -75,7 +75,7 @@ def test_a_beep_is_waited_for_only_where_a_message_is_left(
         assert (detection and detection.mode) == mode
 
 
-def test_of_several_assistants_the_one_that_is_named_calls(tmp_path: Path, logs: ExpectedLogs) -> None:
+def test_of_several_assistants_the_one_that_is_named_calls(tmp_path: Path) -> None:
     sales = {"numbers": ["+15550100007"], "name": "Sales", "outbound": {"caller_id": "+15550100007"}}
     with outbound_server(tmp_path, others={"sales": sales}) as server:
         status, call = server.ask("POST", body={"to": PERSON, "assistant": "sales"})

@@ -362,6 +362,19 @@ def test_a_question_that_is_asked_again_opens_nothing(
     assert browser.ended(stream)[1]["then"] == "fallback"
 
 
+def test_a_call_that_breaks_everything_that_takes_it_gets_the_fallback(
+    server: Server, browser: Browser, logs: ExpectedLogs
+) -> None:
+    logs.expect("gets the fallback: stream token refused: resumed too often")
+    stream = browser.call()
+    while stream["then"] == "stream":
+        call_sid = begun(server, stream)
+        stream = browser.ended(stream)[1]
+    stored = server.journal.load(call_sid)
+    assert stored is not None
+    assert (stored.then, stored.outcome) == (Then.FALLBACK, "not_resumed")
+
+
 @pytest.mark.parametrize(
     ("then", "answer"),
     [(Then.HANG_UP, {"then": "end"}), (Then.FALLBACK, {"then": "fallback", "say": FALLBACK})],
