@@ -40,7 +40,7 @@ calls = sa.Table(
     sa.Column("called", sa.Text, nullable=False),
     # The two numbers' digits, by which they are found however they are written.
     sa.Column("caller_key", sa.Text, nullable=False),
-    sa.Column("called_key", sa.Text, nullable=False, index=True),
+    sa.Column("called_key", sa.Text, nullable=False),
     sa.Column("assistant", sa.Text, nullable=False),
     sa.Column("assistant_version", sa.Text, nullable=False),
     sa.Column("streams", sa.Integer, nullable=False),
@@ -86,7 +86,7 @@ events = sa.Table(
     metadata,
     # SQLite numbers the rows of a table only if their key is an INTEGER.
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("call_sid", sa.Text, nullable=False, index=True),
+    sa.Column("call_sid", sa.Text, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False),  # a JSON object

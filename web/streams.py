@@ -62,6 +62,7 @@ class Streams:
         self._tick = tick
         self._lock = threading.Lock()
         self._open = 0
+        self._in_trouble = False
 
     @property
     def open(self) -> int:
@@ -110,9 +111,13 @@ class Streams:
             try:
                 news = source.next()
             except StoreError as error:
-                logger.warning("the console cannot be told what is new: %s", error)
+                # Once: every page comes again at once, and is told so anew.
+                if not self._in_trouble:
+                    logger.warning("the console cannot be told what is new: %s", error)
+                self._in_trouble = True
                 yield _event("trouble", {"error": "The database does not answer."}, source.place)
                 return
+            self._in_trouble = False
             for name, data in news:
                 yield _event(name, data, source.place)
                 wrote_at = time.monotonic()
