@@ -55,6 +55,7 @@ from actors.messages import (
     ToolOutput,
     TranscriptBegan,
     Transfer,
+    Watch,
 )
 from actors.meter import Outcome
 from actors.operator import Operator
@@ -133,6 +134,7 @@ class CallActor(Member):
         self._injected: list[str] = []
         self._cost = setup.cost
         self._journal_waits = False
+        self._recording_paused: PauseRecording | None = None
 
     def handle(self, message: Any) -> Any:
         if not (isinstance(message, DigitPressed) and self._operator.card_mode):
@@ -231,7 +233,14 @@ class CallActor(Member):
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
                 pass  # it is noted
             case StartRecording() | PauseRecording() | StopRecording():
-                pass  # the listeners have been told
+                if not isinstance(message, StopRecording):  # else the listeners have been told
+                    self._recording_paused = message if isinstance(message, PauseRecording) else None
+            case Watch():
+                if self._setup.watcher is not None and self.talking:
+                    now_told = [
+                        each for each in (message, self._talk.playback, self._recording_paused) if each
+                    ]
+                    self._listeners.join(self._setup.watcher, *now_told)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 # Without Twilio's word for it the caller may still be there, and the call goes on elsewhere.
                 self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
@@ -533,7 +542,7 @@ class CallActor(Member):
         if session is not None:
             self._session_lost(session, error or CallError("the session ended"))
             self._close_phone_when_models_are()
-        elif self._listeners.exited(member):
+        elif self._listeners.exited(member, error):
             self.note("listener failed", reason=str(error))
         elif member == self._phone:
             self._phone = None

@@ -1,5 +1,6 @@
 """What of the messages in a call is worth an event in its journal, and in which words."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -34,8 +35,10 @@ def journal_note(message: object) -> tuple[str, Mapping[str, Any]] | None:
             return "answered by", {"verdict": verdict}
         case Say():
             return "told to say something", {}
-        case RecordingBegan(path=path):
-            return "recording", {"path": path}
+        case RecordingBegan(path=path, began_at=began_at):
+            # In seconds since 1970: who plays it later knows no other clock.
+            began = time.time() - time.monotonic() + began_at
+            return "recording", {"path": path, "began_at": round(began, 3)}
         case RecordingFailed(path=path, reason=reason):
             return "recording failed", {"path": path, "reason": reason}
         case StartRecording():

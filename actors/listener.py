@@ -36,6 +36,8 @@ class Listener(Member):
     wants: ClassVar[tuple[type, ...]] = ()
     """The classes of the messages that it is told, of those that the call's actors tell each other."""
     audio_limit_ms: ClassVar[float] = 10_000
+    on_demand: ClassVar[bool] = False
+    """Whether it comes when it is needed, and may go by itself."""
 
     def __init__(self, call: ActorRef[Any] | None, record: CallRecord) -> None:
         super().__init__(call, record.call_sid)
@@ -69,14 +71,21 @@ class Listeners:
         for kind in kinds:
             self.restart(kind)
 
-    def restart(self, kind: type[Listener]) -> None:
-        """Start one, perhaps again."""
+    def restart(self, kind: type[Listener], *told: object) -> None:
+        """Start one, perhaps again. It is told `told` first."""
         try:
             ref: ActorRef[Any] = kind.start(self._call, self._record)
         except BaseException:  # a SystemExit too: it would end the call
             self._log.exception("listener %s cannot be started", kind.__qualname__)
             return
+        for message in told:
+            post(ref, message)
         self._live = {**self._live, kind: ref}
+
+    def join(self, kind: type[Listener], *told: object) -> None:
+        """Start one in the middle of the call, unless it is there. `told`: what it has to know first of all."""
+        if kind not in self._live:
+            self.restart(kind, *told)
 
     def tell(self, message: object) -> None:
         """Tell those that want it."""
@@ -84,12 +93,16 @@ class Listeners:
             if isinstance(message, kind.wants):
                 post(ref, message)
 
-    def exited(self, member: ActorRef[Any]) -> bool:
-        """An actor has ended. Whether it was a listener; then what is to be done about it is done."""
+    def exited(self, member: ActorRef[Any], error: Exception | None = None) -> bool:
+        """An actor has ended. Whether it was a listener that should not have; what is to be done about it is done."""
         kind = next((kind for kind, ref in self._live.items() if ref == member), None)
         if kind is None:
             return False
         self._live = {each: ref for each, ref in self._live.items() if each is not kind}
+        if kind.on_demand:
+            if error is not None:
+                self._log.warning("listener %s failed; it comes again when it is needed", kind.__qualname__)
+            return error is not None
         name = f"{kind.__module__}.{kind.__qualname__}"
         match self._supervision.failed(Role.LISTENER, name, False, time.monotonic()):
             case Restart(seconds=seconds):

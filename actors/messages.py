@@ -397,6 +397,14 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Anyone → CallActor → WatcherActor: somebody looks, for the next few seconds. To be told again and again."""
+
+    listen: bool = False
+    """and listens, too"""
+
+
+@dataclass(frozen=True, slots=True)
 class SendDigits:
     """Anyone → CallActor: press keys: 0 to 9, *, #, w for half a second, W for a second. The call leaves its stream
     for that and comes back on another."""

@@ -17,6 +17,7 @@ from actors.messages import (
     StartRecording,
     StopRecording,
     Transfer,
+    Watch,
 )
 
 Order = (
@@ -31,6 +32,7 @@ Order = (
     | StartRecording
     | StopRecording
     | Transfer
+    | Watch
 )
 
 _KINDS = {kind.__name__: kind for kind in Order.__args__}

@@ -43,6 +43,8 @@ class CallSetup:
     sounds: Sounds = field(default_factory=Sounds.load)
     tools: Mapping[str, AnyTool] = field(default_factory=dict)
     listeners: tuple[type[Listener], ...] = ()
+    watcher: type[Listener] | None = None
+    """comes when somebody wants to watch the call"""
     telephony: Telephony = field(default_factory=Telephony)
     desk: Desk | None = None
     """calls others for a warm transfer; None: nobody can be called"""

@@ -70,6 +70,11 @@ class Talk:
         return self._playback.assistant
 
     @property
+    def playback(self) -> Playback:
+        """Whether something is left for the caller to hear, and whose it is."""
+        return self._playback
+
+    @property
     def assistant_had_last_word(self) -> bool:
         """Whether the assistant has said something since the caller has, heard or not."""
         words = [entry.speaker for entry in self.conversation.entries if entry.speaker != "tool"]

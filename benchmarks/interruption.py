@@ -130,7 +130,7 @@ async def measure(
             del settings[name]
         if workers is not None:
             settings["WORKERS"] = str(workers)
-        settings["ASSISTANT"] = str(_assistant(directory))
+        settings["ASSISTANT"] = str(load_assistant(directory))
         server = ServerProcess(settings, directory, command)
         await asyncio.to_thread(server.start)
         try:
@@ -153,7 +153,8 @@ async def measure(
     )
 
 
-def _assistant(directory: Path) -> Path:
+def load_assistant(directory: Path) -> Path:
+    """The file of an assistant that may be interrupted."""
     file = directory / "assistant.toml"
     file.write_text('name = "Load"\ninstructions = "Sing."\n[turn_detection]\ninterrupt = true\n')
     return file

@@ -52,9 +52,9 @@ class LeanPhone:
         self.on_clear: Callable[[float], None] = lambda at: None
         """Called with the loop's time when a `clear` has come."""
         self._loop = asyncio.get_running_loop()
-        self._call_sid = f"CA{secrets.token_hex(16)}"
+        self.call_sid = f"CA{secrets.token_hex(16)}"
         self._stream_sid = f"MZ{secrets.token_hex(16)}"
-        self._writer = Writer(ACCOUNT_SID, self._call_sid, self._stream_sid)
+        self._writer = Writer(ACCOUNT_SID, self.call_sid, self._stream_sid)
         self._socket: LeanWebsocket | None = None
         self._closed = asyncio.Event()
         self._hanging_up = False
@@ -99,7 +99,7 @@ class LeanPhone:
 
     def _form(self) -> dict[str, str]:
         return {
-            "CallSid": self._call_sid,
+            "CallSid": self.call_sid,
             "AccountSid": ACCOUNT_SID,
             "From": f"+1555{self.number:07}",
             "To": "+15550100002",

@@ -67,7 +67,7 @@ class History:
             query = query.where(_with_number(number))
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            return _past_calls(connection, rows)
+            return past_calls(connection, rows)
 
     def find(self, name: str, limit: int = 10) -> list[PastCall]:
         """The calls whose SID is that, or begins or ends with it; the latest first."""
@@ -76,7 +76,7 @@ class History:
         query = sa.select(calls.calls).where(fits).order_by(calls.calls.c.began_at.desc()).limit(limit)
         with self._database.read() as connection:
             exact = connection.execute(sa.select(calls.calls).where(sid == name)).all()
-            return _past_calls(connection, exact or connection.execute(query).all())
+            return past_calls(connection, exact or connection.execute(query).all())
 
     def story(self, call_sid: str) -> list[Told]:
         """What was said and what happened, as it went: entries in their order, events between them by time."""
@@ -99,7 +99,7 @@ class History:
             return []
         theirs = sa.select(calls.calls.c.call_sid).where(_with_number(number))
         query = sa.select(calls.events.c.data).where(
-            calls.events.c.kind.in_(FILES), calls.events.c.call_sid.in_(theirs)
+            calls.of_kind(*FILES), calls.events.c.call_sid.in_(theirs)
         )
         with self._database.read() as connection:
             return [json.loads(data)["path"] for data in connection.execute(query).scalars()]
@@ -110,7 +110,8 @@ def _with_number(number: str) -> sa.ColumnElement[bool]:
     return sa.or_(calls.calls.c.caller_key == key, calls.calls.c.called_key == key)
 
 
-def _past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
+def past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
+    """The calls in these rows of `calls`, with what their entries and events say of them."""
     call_sids = [row.call_sid for row in rows]
     said, happened = calls.entries.c, calls.events.c
     counted = (
@@ -121,7 +122,7 @@ def _past_calls(connection: sa.Connection, rows: Any) -> list[PastCall]:
     turns = {call_sid: count for call_sid, count in connection.execute(counted)}  # noqa: C416  # rows, not pairs
     answers: dict[str, list[float]] = {}
     answered = sa.select(happened.call_sid, happened.data).where(
-        happened.call_sid.in_(call_sids), happened.kind == "answered"
+        happened.call_sid.in_(call_sids), calls.of_kind("answered")
     )
     for call_sid, data in connection.execute(answered):
         if (answer_ms := json.loads(data).get("answer_ms")) is not None:

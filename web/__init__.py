@@ -70,6 +70,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from store.dialed import DialedCalls
     from store.history import History
     from store.journal import CallJournal
+    from store.live import LiveAudio
     from store.orders import Orders
     from store.outbox import Outbox
     from store.tokens import StreamTokens
@@ -77,6 +78,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.admission import Admission
     from web.call_api import CallApi
     from web.calls import Calls
+    from web.console import Console
     from web.dialed import Dialed
     from web.dialing import Dialer, carrier_of
     from web.media import MediaStreams
@@ -84,6 +86,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.orders import OrderDesk
     from web.pages import Pages
     from web.readiness import Readiness
+    from web.recordings import Recordings
     from web.softphone import Softphone
     from web.voice import Voice
 
@@ -96,7 +99,10 @@ def build_app(preparation: "Preparation") -> "Flask":
     # Last, because it opens files.
     database = Database(settings.database_url.get_secret_value())
 
+    live = LiveAudio(database)
+
     def erase_older_files() -> None:
+        live.clear()
         erase_older(settings.recordings, datetime.now(UTC) - timedelta(days=settings.retention_days))
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
@@ -122,11 +128,14 @@ def build_app(preparation: "Preparation") -> "Flask":
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
     Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
-    streams = MediaStreams(settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed)
+    streams = MediaStreams(
+        settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed, live
+    )
     streams.register(app)
     CallApi(dialer, dialed).register(app)
     Dialed(settings, assistants, dialed, tokens, calls, orders).register(app)
     Softphone(settings, visitors.sessions, calls, admission, History(database), streams).register(app)
+    Console(database, calls, orders, Recordings(settings.recordings), assistants).register(app)
     for path, view in (
         ("/health", security.public(lambda: health.answer(settings))),
         ("/ready", security.public(lambda: readiness.answer())),

@@ -20,6 +20,7 @@ from actors.messages import StreamStopped
 from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
+from actors.watcher import LiveBox, NoLiveBox, WatcherActor
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
 from store.dialed import DialedCall, DialedCalls
@@ -80,6 +81,7 @@ class MediaStreams:
         outbox: Outbox | None = None,
         carrier: Carrier | None = None,
         dialed: DialedCalls | None = None,
+        live: LiveBox | None = None,
     ) -> None:
         """`carrier` is None where calls cannot be placed; `dialed` has those that were."""
         self.settings = settings
@@ -99,6 +101,8 @@ class MediaStreams:
             kept_days=settings.retention_days,
             events=outbox,
         )
+        # One class for all calls, of which each knows what it has by its class.
+        self.watcher = type("WatcherActor", (WatcherActor,), {"box": live or NoLiveBox()})
 
     def register(self, app: Flask) -> None:
         """Add the route to the app."""
@@ -265,6 +269,7 @@ class MediaStream:
             sounds=assistant.sounds,
             tools=assistant.callable_tools(),
             listeners=shared.listeners(assistant),
+            watcher=shared.watcher,
             telephony=assistant.telephony,
             desk=self._desk(assistant, context),
             caller_patience=assistant.caller_silence.patience(),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.listener import Listener, Listeners
-from actors.messages import CallerAudio, DeadlinePassed, DigitPressed, HangUp
+from actors.messages import CallEnded, CallerAudio, DeadlinePassed, DigitPressed, Exited, HangUp
 from actors.supervision import Supervision
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, HandClock, Probe, wait_until
@@ -124,3 +124,34 @@ def test_one_that_cannot_be_started_is_left_out(party: Party, logs: ExpectedLogs
     party.listeners.start((Broken,))
     party.tell("1")
     assert next_heard() == DigitPressed("1")
+
+
+class Visitor(Keys):
+    on_demand = True
+
+
+def test_one_that_comes_on_demand_comes_once_and_knows_first_what_it_has_to(party: Party) -> None:
+    party.listeners.join(Visitor, DigitPressed("1"), DigitPressed("2"))
+    party.listeners.join(Visitor, DigitPressed("3"))
+    party.tell("4")
+    assert sorted(next_heard().digit for _ in range(4)) == ["1", "2", "4", "4"]
+
+
+def test_one_that_came_on_demand_may_go_and_come_again(party: Party) -> None:
+    party.listeners.join(Visitor, CallEnded())
+    exited = party.call.expect(Exited)
+    assert not party.listeners.exited(exited.member, exited.error)
+    assert party.clock.timers == []
+    party.listeners.join(Visitor, DigitPressed("1"))
+    assert next_heard() == DigitPressed("1")
+
+
+def test_one_that_came_on_demand_and_fails_is_not_started_again_by_itself(
+    party: Party, logs: ExpectedLogs
+) -> None:
+    logs.expect("failed at DigitPressed")
+    logs.expect("comes again when it is needed")
+    party.listeners.join(Visitor, DigitPressed("#"))
+    exited = party.call.expect(Exited)
+    assert party.listeners.exited(exited.member, exited.error)
+    assert party.clock.timers == []

@@ -25,6 +25,7 @@ from tests.conftest import ExpectedLogs
 from tests.probe import wait_until
 from web import CALLS, DATABASE, JOURNAL, START_FAILED, configure_logging, create_app
 from web.calls import Calls
+from web.console_call import CALL
 from web.preparation import Preparation
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,9 @@ def test_the_app_has_these_routes_and_each_declares_its_policy(app: Flask, logs:
         "/twiml/call-status", "/twiml/answered-by", "/calls", "/calls/<call_id>", "/health", "/ready",
         "/metrics", STREAM_PATH, f"{STREAM_PATH}/<ticket>", "/sign-in", "/sign-out",
         "/static/<version>/<name>", "/", "/softphone/call", "/softphone/ended", "/softphone/story",
+        "/console", "/console/live.json", "/console/live/events", "/console/calls", "/console/calls.json", CALL,
+        *(f"{CALL}{what}" for what in (".json", ".txt", "/events", "/news.json", "/audio", "/<action>")),
+        f"{CALL}/recordings/<int:which>.wav", "/console/system", "/console/system.json",
     }  # fmt: skip
     logs.expect("API_TOKEN is not set, so nobody may use this")
     logs.expect("is hung up: it was not placed with this token")
