@@ -24,6 +24,8 @@ from wire.g711 import FRAME_BYTES
 TOKEN_MS = 50
 """An output token of audio is so long."""
 SESSION_SECONDS = 3600
+TIMER_SECONDS = 0.001
+"""A timer is so exact. What were due within that would be waited for again and again."""
 WORD = " la"
 WORD_MS = 300
 """Each word is a delta of the transcript, and takes so long to say."""
@@ -213,7 +215,7 @@ class LeanSession:
         if place is not self._response:
             return  # cancelled meanwhile
         elapsed = self._loop.time() - self._began_at
-        while self._spoken < self._answer.deltas and self._answer.due(self._spoken) <= elapsed:
+        while self._spoken < self._answer.deltas and self._answer.due(self._spoken) <= elapsed + TIMER_SECONDS:
             index = {"output_index": 0, "content_index": 0}
             if self._spoken * self._answer.delta_ms >= self._words * WORD_MS:
                 self._words += 1
