@@ -35,8 +35,8 @@ from wire.playback import Heard, Ledger, Part
 class MediaSocket(Protocol):
     """The websocket that Twilio opened, as this actor needs it. The web layer provides it."""
 
-    def send(self, text: str) -> None:
-        """Send one text frame. Raises OSError when the socket has ended."""
+    def send(self, *texts: str) -> None:
+        """Send text frames, in one write. Raises OSError when the socket has ended."""
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame and end the connection; wakes the reader. Never raises."""
@@ -145,8 +145,7 @@ class TwilioActor(Member):
     def _queue(self, part: Part, payload: str, duration_ms: float) -> str:
         now, generation, offset_ms = self._clock(), self._ledger.generation, self._ledger.queued_ms
         mark = self._ledger.queue(part, duration_ms, now)
-        self._send(self._encoder.media(payload))
-        self._send(self._encoder.mark(mark))
+        self._send(self._encoder.media(payload), self._encoder.mark(mark))
         self._watch()
         self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
         self._last_marks[part is SOUND] = mark
@@ -230,11 +229,11 @@ class TwilioActor(Member):
             self._cut_off_items.add(part.item_id)
             self._tell_cut_off((Heard(part, 0),))
 
-    def _send(self, text: str) -> None:
+    def _send(self, *texts: str) -> None:
         if not self._writable:
             return
         try:
-            self._socket.send(text)
+            self._socket.send(*texts)
         except OSError as error:
             # Mostly the caller's hang-up, seen here before the reader tells it. The call ends in the usual order.
             self._writable = False

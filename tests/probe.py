@@ -85,14 +85,15 @@ class FakeMediaSocket:
         """Let `close` wait until `abort`."""
         self._close_blocks = True
 
-    def send(self, text: str) -> None:
+    def send(self, *texts: str) -> None:
         self.sending.set()
         self._flowing.wait(PATIENCE_SECONDS)
         if self.refusal is not None:
             raise self.refusal
         if self.aborted.is_set():
             raise ConnectionError("aborted")
-        self._sent.put(text)
+        for text in texts:
+            self._sent.put(text)
 
     def close(self, code: int, reason: str) -> None:
         self.journal.append(f"phone closed {code}")

@@ -13,6 +13,8 @@ from typing import Any
 from simple_websocket import ConnectionClosed, Server
 from wsproto.utilities import LocalProtocolError
 
+from wire.frames import FrameReader, text_frame
+
 UNACKNOWLEDGED_MS = 10_000
 """A phone that takes no data for so long is gone; the kernel then ends a blocked send."""
 SEND_BUFFER_BYTES = 32 * 1024
@@ -31,7 +33,8 @@ class OwnedSocket:
     """The upgraded connection's socket, as simple-websocket uses it: one owner, whole sends.
 
     simple-websocket calls `send` from two threads (ours, and the reader's pong) without a lock, and ignores short
-    writes; here a send is whole, and one at a time.
+    writes; here a send is whole, and one at a time. And its `recv` hands it only what `wire.frames` leaves to it:
+    whole text frames go to `receive` at once, because wsproto needs ten times as long for each.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -40,6 +43,9 @@ class OwnedSocket:
         """Whether the answer to the upgrade was ours; a refusal is the server's to send."""
         self.ended_by = ""
         """How the connection ended, where it did without a close frame."""
+        self.receive: Callable[[str], None] | None = None
+        """Takes whole text frames; None: everything goes to the library, the upgrade for one."""
+        self._frames = FrameReader(masked=True, limit=MAX_MESSAGE_BYTES)
         self._sending = threading.Lock()
         self._recv_until = float("inf")
         # Werkzeug leaves Nagle's algorithm on; the buffer bounds what a stalled phone can pile up in the kernel.
@@ -57,7 +63,24 @@ class OwnedSocket:
         return len(data)
 
     def recv(self, size: int) -> bytes:
-        """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come."""
+        """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come.
+
+        What the receiver raises passes through.
+        """
+        receive, frames = self.receive, self._frames
+        if receive is None:
+            return self._recv(size)
+        while True:
+            while isinstance(found := frames.take(), str):
+                receive(found)
+            if found is not None:
+                return found
+            data = self._recv(size)
+            if not data:
+                return data
+            frames.feed(data)
+
+    def _recv(self, size: int) -> bytes:
         if time.monotonic() > self._recv_until:
             raise TimeoutError("closing")
         try:
@@ -176,6 +199,7 @@ class PhoneSocket:
         websocket.event.deliver = deliver
         try:
             deliver()  # what came along with the upgrade
+            self._socket.receive = receive
             websocket.thread.target()
         finally:
             self._read_ended.set()
@@ -189,12 +213,11 @@ class PhoneSocket:
         """Stop reading in so many seconds, however much the peer still says; infinity takes that back."""
         self._socket.end_by(seconds)
 
-    def send(self, text: str) -> None:
-        """Send one text frame. Raises ConnectionError when the socket has ended."""
-        try:
-            self._websocket.send(text)
-        except (ConnectionClosed, LocalProtocolError) as error:
-            raise ConnectionError(str(error) or type(error).__name__) from None
+    def send(self, *texts: str) -> None:
+        """Send text frames, in one write. Raises ConnectionError when the socket has ended."""
+        if self._closed or not self._websocket.connected:
+            raise ConnectionError("the socket is closed")
+        self._socket.send(b"".join(map(text_frame, texts)))
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, give the peer a moment to answer it, end the connection. Never raises.
