@@ -147,15 +147,18 @@ class TwilioActor(Member):
         mark = self._ledger.queue(part, duration_ms, now)
         self._send(self._encoder.media(payload), self._encoder.mark(mark))
         self._watch()
-        self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
+        if self._listeners.want(Queued):
+            self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
         self._last_marks[part is SOUND] = mark
         self._tell_playback()
         return mark
 
     def _watch(self) -> None:
         """See to it that marks come back. A phone that reads nothing closes no socket, and nothing is heard."""
+        if self._watched or self._timers is None or not self._writable:
+            return
         due_at = self._ledger.due_at
-        if self._timers is None or self._watched or not self._writable or due_at is None:
+        if due_at is None:
             return
         left = due_at + DEAF_SECONDS - self._clock()
         if left > 0:
@@ -168,7 +171,8 @@ class TwilioActor(Member):
     def _confirm(self, echo: MarkEchoed) -> None:
         mark, now = echo.name, self._clock()
         if heard := self._ledger.confirm(mark, now):
-            self._listeners.tell(Played(0.0, mark, echo.position_ms, echo.echoed_at))
+            if self._listeners.want(Played):
+                self._listeners.tell(Played(0.0, mark, echo.position_ms, echo.echoed_at))
             if onset := self._voice.played(mark, now, self._ledger.round_trip_ms or 0.0):
                 post(self._model, onset)
             for each in heard:
@@ -192,8 +196,9 @@ class TwilioActor(Member):
         post(self.parent, HeardSoFar(heard, to_the_end))
 
     def _tell_playback(self) -> None:
-        assistant, sound = (self._ledger.awaits(self._last_marks.get(sounds)) for sounds in (False, True))
-        if (assistant, sound) != (self._playback.assistant, self._playback.sound):
+        ledger, last_marks, told = self._ledger, self._last_marks, self._playback
+        assistant, sound = ledger.awaits(last_marks.get(False)), ledger.awaits(last_marks.get(True))
+        if assistant is not told.assistant or sound is not told.sound:
             self._playback = Playback(assistant, sound)
             post(self._model, self._playback)
             post(self.parent, self._playback)

@@ -33,6 +33,10 @@ class Probe(ActorRef[Any]):
             raise pykka.ActorDeadError(f"{self.actor_urn} not found")
         self._told.put(message)
 
+    def want(self, kind: type) -> bool:
+        """Where it stands for a call's listeners: there is somebody for everything."""
+        return True
+
     def die(self) -> None:
         """From now on, telling it raises, as with a dead actor."""
         self.actor_stopped.set()

@@ -178,7 +178,8 @@ class Ledger:
         if passed is None:
             return ()
         heard: dict[Part, float] = {}
-        for name in list(self._marks):
+        while True:
+            name = next(iter(self._marks))
             each = self._marks.pop(name)
             heard[each.part] = each.part_ms
             if name == mark:
@@ -226,6 +227,11 @@ class Ledger:
         return [Heard(part, int(heard[part]), int(queued[part])) for part in heard]
 
     def _forget_what_was_heard(self) -> None:
+        # Mostly there is nothing to forget, and this is asked at every mark.
+        if not (self._finished or self._broken_off):
+            return
+        if self._segments and self._segments[0].end_ms > self._confirmed_ms:
+            return
         # Whole parts, wherever they stand: one that is not complete may stand before them for ever, because its
         # session was lost, and what is left of one that is cut off has to be known from its beginning.
         keep = {segment.part for segment in self._segments if segment.end_ms > self._confirmed_ms}

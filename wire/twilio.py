@@ -84,11 +84,11 @@ def parse(text: str | bytes, stream_sid: str | None = None) -> Message:
     event = field(message, "event", str)
     if stream_sid is not None and message.get("streamSid", stream_sid) != stream_sid:
         raise ProtocolError(f"event {event[:40]!r} of another stream than this socket's")
+    if event == "media":  # 49 of 50
+        media = field(message, "media", dict)
+        payload = field(media, "payload", str)
+        return Media(payload, audio_length(payload) / BYTES_PER_MS, _number(media, "timestamp"))
     match event:
-        case "media":
-            media = field(message, "media", dict)
-            payload = field(media, "payload", str)
-            return Media(payload, audio_length(payload) / BYTES_PER_MS, _number(media, "timestamp"))
         case "mark":
             return Mark(field(field(message, "mark", dict), "name", str))
         case "dtmf":
