@@ -2,7 +2,8 @@
 
     python benchmarks/audio.py --calls 50 --calls 100 --straightforward --against HEAD~5
 
-Every call has a frame of 20 ms every 20 ms in each direction, and each frame says which one it is. Printed are CPU by
+Every call has a frame of 20 ms every 20 ms in each direction, and each frame says which one it is. An answer takes 10 s
+and begins with a burst. Printed are CPU by
 the kernel's accounting, the delay that the server adds, what was lost or came out of order, memory, threads, context
 switches, the time from the model's `speech_started` to the phone's `clear`, and the time that a call takes to begin.
 With other candidates, each in its turn, the ratios to them. Ends with status 1 if this server lost or mixed up a frame.
@@ -34,6 +35,8 @@ HEADING = (
     f"{'calls':>5}  {'server':22}{'CPU ms/s':>9}{'core':>6}{'in p50':>8}{'p99':>8}{'max':>8}{'out p50':>9}{'p99':>8}"
     f"{'max':>8}{'lost':>7}{'mixed':>6}{'clear p99':>10}{'MiB/call':>9}{'switches':>9}{'set-up':>8}{'load':>6}"
 )
+LEAD_MS = 200
+"""The model is so far ahead of what is heard: a real one is always, or there would be gaps."""
 LIMIT_SHARE = 0.85
 """Where the load needs more than so much of its core, it may be what is slow."""
 Found = dict[str, Any]
@@ -136,7 +139,7 @@ def main(
 ) -> None:
     """Measure delay and cost of every frame, with --calls running on one core."""
     server_cores, load_cores = split_cores()
-    answer = Answer(delta_ms=delta_ms, pace=pace, endless=True)
+    answer = Answer(delta_ms=delta_ms, pace=pace, lead_ms=LEAD_MS, endless=True)
     terms = Terms(seconds, answer, set(sorted(server_cores)[:1]), load_cores, realtime)
     try:
         pin(load_cores, realtime=realtime)

@@ -38,6 +38,8 @@ class Answer:
     seconds: float = 10.0
     delta_ms: int = 200
     pace: float = 8.0
+    lead_ms: int = 0
+    """so much of it is sent at once"""
     endless: bool = False
     """whether the next answer begins where one ends by itself"""
 
@@ -52,7 +54,7 @@ class Answer:
 
     def due(self, delta: int) -> float:
         """When a delta, counted from 0, is sent: seconds after the first."""
-        return delta * self.delta_ms / 1000 / self.pace
+        return max(delta * self.delta_ms - self.lead_ms, 0) / 1000 / self.pace
 
 
 class LeanModel:

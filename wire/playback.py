@@ -26,6 +26,7 @@ WebSocket Messages", on `mark` and `clear`.
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 ROUND_TRIP_SAMPLES = 64
 """How many echoes the round trip is the minimum of: delays only ever add to it."""
@@ -34,9 +35,11 @@ ENDED_KEPT = 64
 """How many parts that were heard to their ends are remembered; it is asked for right after that became known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One content part of one item: the unit that the model can be told about."""
+class Part(NamedTuple):
+    """One content part of one item: the unit that the model can be told about.
+
+    A tuple, because it is looked up in dictionaries for every piece of audio: a tuple is hashed and compared in C.
+    """
 
     item_id: str
     content_index: int
@@ -74,6 +77,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIP_SAMPLES)
+        self._round_trip_ms: float | None = None
         self._generation = 0
         self._marks_sent = 0
         self._start_generation()
@@ -94,7 +98,7 @@ class Ledger:
     @property
     def round_trip_ms(self) -> float | None:
         """Between sending to the phone and an echo from it; None before the first echo."""
-        return min(self._round_trips) * 1000 if self._round_trips else None
+        return self._round_trip_ms
 
     @property
     def pending(self) -> bool:
@@ -185,6 +189,7 @@ class Ledger:
             if name == mark:
                 break
         self._round_trips.append(max(now - passed.due_at, 0.0))
+        self._round_trip_ms = min(self._round_trips) * 1000
         self._confirmed_ms = passed.position_ms
         if passed.position_ms > self._run_start_ms:
             self._confirmed_at = now
