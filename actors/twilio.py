@@ -52,6 +52,9 @@ HEARD_STEP_MS = 500
 """How often the call is told how far the caller has come in an answer; it counts if this process dies."""
 
 
+MARK_STEP_MS = 100
+"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads."""
+
 DEAF_SECONDS = 5.0
 """A phone that is so late with a mark reads nothing any more, though its kernel may go on taking what it is sent."""
 
@@ -90,6 +93,10 @@ class TwilioActor(Member):
         self._dead_responses: frozenset[str] = frozenset()
         self._cut_off_items: set[str] = set()
         self._last_marks: dict[bool, str] = {}
+        self._sent_mark = ""
+        self._unsent_mark: str | None = None
+        """Stands behind what was queued last, and is sent when that turns out to be the last for now."""
+        self._unmarked_ms = 0.0
         self._playback = Playback(assistant=False, sound=False)
         self._told_ms: dict[Part, int] = {}
         self._writable = True
@@ -99,6 +106,7 @@ class TwilioActor(Member):
             case AssistantAudio():
                 self._play(message)
             case AssistantAudioDone(part=part):
+                self._send_unsent_mark()
                 if heard := self._ledger.finish(part):
                     self._tell_heard(heard)
             case MarkEchoed():
@@ -133,25 +141,44 @@ class TwilioActor(Member):
         if audio.response_id in self._dead_responses:
             self._report_unheard(audio.part)
             return
-        mark = self._queue(audio.part, audio.payload, audio.duration_ms)
+        mark = self._queue(
+            audio.part, audio.payload, audio.duration_ms, self._voice.listens_to(audio.response_id)
+        )
         self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
         self._listeners.tell(audio)
 
     def _play_sound(self, name: str, ulaw: bytes) -> None:
         self.log.info("playing %s", name)
-        self._queue(SOUND, b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS)
+        self._queue(SOUND, b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS, at_once=True)
         self._ledger.finish(SOUND)
 
-    def _queue(self, part: Part, payload: str, duration_ms: float) -> str:
-        now, generation, offset_ms = self._clock(), self._ledger.generation, self._ledger.queued_ms
-        mark = self._ledger.queue(part, duration_ms, now)
-        self._send(self._encoder.media(payload), self._encoder.mark(mark))
+    def _queue(self, part: Part, payload: str, duration_ms: float, at_once: bool) -> str | None:
+        """Send audio. Returns its mark, where that was sent with it, as is certain with `at_once`."""
+        now, ledger = self._clock(), self._ledger
+        generation, offset_ms = ledger.generation, ledger.queued_ms
+        mark = ledger.queue(part, duration_ms, now)
+        self._unmarked_ms += duration_ms
+        media = self._encoder.media(payload)
+        sent = at_once or self._unmarked_ms >= MARK_STEP_MS or not ledger.awaits(self._sent_mark)
+        if sent:
+            self._send(media, self._encoder.mark(mark))
+            self._sent_mark, self._unsent_mark, self._unmarked_ms = mark, None, 0.0
+        else:
+            self._send(media)
+            self._unsent_mark = mark
         self._watch()
         if self._listeners.want(Queued):
             self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
         self._last_marks[part is SOUND] = mark
         self._tell_playback()
-        return mark
+        return mark if sent else None
+
+    def _send_unsent_mark(self) -> None:
+        mark = self._unsent_mark
+        if mark is not None:
+            self._send(self._encoder.mark(mark))
+            self._voice.marked(mark)
+            self._sent_mark, self._unsent_mark, self._unmarked_ms = mark, None, 0.0
 
     def _watch(self) -> None:
         """See to it that marks come back. A phone that reads nothing closes no socket, and nothing is heard."""
@@ -177,6 +204,9 @@ class TwilioActor(Member):
                 post(self._model, onset)
             for each in heard:
                 self._tell_heard(each)
+            if mark == self._sent_mark:
+                # So that one is awaited as long as something plays, and the end of what plays is confirmed.
+                self._send_unsent_mark()
             self._tell_playback()
         elif latency := self._voice.discarded(mark, now, self._ledger.round_trip_ms):
             post(self.parent, latency)
@@ -214,6 +244,7 @@ class TwilioActor(Member):
             self._listeners.tell(Cleared(0.0, self._ledger.generation, self._ledger.head_ms(now)))
         heard_out = self._ledger.heard_out(now)
         cut_off = tuple(heard for heard in self._ledger.interrupt(now) if heard.part != SOUND)
+        self._unsent_mark, self._unmarked_ms = None, 0.0
         self._dead_responses |= dead_responses
         self._cut_off_items.update(heard.part.item_id for heard in cut_off)
         self._told_ms.clear()

@@ -2,11 +2,11 @@
 
     python benchmarks/audio.py --calls 50 --calls 100 --straightforward --against HEAD~5
 
-Every call has a frame of 20 ms every 20 ms in each direction, and each frame says which one it is. An answer takes 10 s
-and begins with a burst. Printed are CPU by
-the kernel's accounting, the delay that the server adds, what was lost or came out of order, memory, threads, context
-switches, the time from the model's `speech_started` to the phone's `clear`, and the time that a call takes to begin.
-With other candidates, each in its turn, the ratios to them. Ends with status 1 if this server lost or mixed up a frame.
+Every call has a frame of 20 ms every 20 ms in each direction, and each frame says which one it is. An answer takes
+10 s and begins with a burst. Printed are CPU by the kernel's accounting, the delay that the server adds, what was lost
+or came out of order, memory, threads, context switches, the time from the model's `speech_started` to the phone's
+`clear`, and the time that a call takes to begin. With other candidates, each in its turn, the ratios to them. Ends with
+status 1 if this server lost or mixed up a frame.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from typing import Any
 
 import click
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.load import LoadError, pin, split_cores
 from benchmarks.model import Answer
 from benchmarks.trial import Candidate, Terms, machine, measure, serve_command
 from simulator.server_process import ServerError
 
+ROOT = Path(__file__).parent.parent
 HEADING = (
     f"{'calls':>5}  {'server':22}{'CPU ms/s':>9}{'core':>6}{'in p50':>8}{'p99':>8}{'max':>8}{'out p50':>9}{'p99':>8}"
     f"{'max':>8}{'lost':>7}{'mixed':>6}{'clear p99':>10}{'MiB/call':>9}{'switches':>9}{'set-up':>8}{'load':>6}"
@@ -123,7 +123,9 @@ def run(candidate: Candidate, calls: int, terms: Terms) -> Found:
 @click.option("--delta-ms", default=20, show_default=True, help="Audio in each of the model's messages.")
 @click.option("--pace", default=1.0, show_default=True, help="How many times as fast as it plays it is sent.")
 @click.option("--realtime", is_flag=True, help="Before all other work on the machine; needs root, and Linux.")
-@click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Add every trial to it.")
+@click.option(
+    "--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Add every trial to it."
+)
 def main(
     calls: tuple[int, ...],
     seconds: float,

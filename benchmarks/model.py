@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from benchmarks.lean_websocket import LeanWebsocket
 from benchmarks.journey import Journey
+from benchmarks.lean_websocket import LeanWebsocket
 from benchmarks.phone import IDENTITY_BYTES, identity, identity_of
 from simulator.script import tone
 from wire.g711 import FRAME_BYTES
@@ -217,7 +217,9 @@ class LeanSession:
         if place is not self._response:
             return  # cancelled meanwhile
         elapsed = self._loop.time() - self._began_at
-        while self._spoken < self._answer.deltas and self._answer.due(self._spoken) <= elapsed + TIMER_SECONDS:
+        while (
+            self._spoken < self._answer.deltas and self._answer.due(self._spoken) <= elapsed + TIMER_SECONDS
+        ):
             index = {"output_index": 0, "content_index": 0}
             if self._spoken * self._answer.delta_ms >= self._words * WORD_MS:
                 self._words += 1

@@ -7,8 +7,8 @@ means that marks come back when it would have been heard. Everything runs in the
 
 import asyncio
 import secrets
-import time
 import struct
+import time
 from collections import deque
 from collections.abc import Callable
 

@@ -1,9 +1,9 @@
 """What benchmarks compare the server with: the same packages, put together in the straightforward way.
 
 Flask-Sock's own reading, a Pykka actor for each socket and one for the call, `json`, websocket-client as it comes, and
-every frame through all three mailboxes. It moves audio, clears on interruption and sends a mark behind every piece, and
-that is all: no security, no ledger, no supervision, no recording, no limits. Started as the server is, with the same
-variables; its WORKERS are one.
+every frame through all three mailboxes. It moves audio, clears on interruption and sends a mark behind every piece,
+and that is all: no security, no ledger, no supervision, no recording, no limits. Started as the server is, with the
+same variables; its WORKERS are one.
 """
 
 import json
@@ -61,9 +61,7 @@ class Model(pykka.ThreadingActor):
 
     def on_receive(self, message: dict[str, Any]) -> None:
         try:
-            self.socket.send(
-                json.dumps({"type": "input_audio_buffer.append", "audio": message["payload"]})
-            )
+            self.socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": message["payload"]}))
         except Exception:
             self.stop()
 

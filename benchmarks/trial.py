@@ -168,5 +168,3 @@ def _assistant(directory: Path) -> Path:
     file = directory / "assistant.toml"
     file.write_text('name = "Load"\ninstructions = "Sing."\n[turn_detection]\ninterrupt = true\n')
     return file
-
-

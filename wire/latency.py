@@ -191,17 +191,34 @@ class AssistantVoice:
         self._last_mark: str | None = None
         self._cleared: dict[str, tuple[SpeechEdge, float]] = {}
 
-    def written(self, response_id: str, payload: str, mark: str, received_at: float, now: float) -> None:
-        """Audio (base64 of mu-law) and the mark behind it went out, which the model's reader had at `received_at`."""
+    def listens_to(self, response_id: str) -> bool:
+        """Whether the next audio of this response may be what is heard first of it, and so needs its own mark."""
+        if response_id != self._response_id:
+            return True
+        return self._watched is not None and self._watched.mark is None
+
+    def written(
+        self, response_id: str, payload: str, mark: str | None, received_at: float, now: float
+    ) -> None:
+        """Audio (base64 of mu-law) and the mark behind it went out, which the model's reader had at `received_at`.
+
+        The mark is None where it will follow; see `marked` and `listens_to`.
+        """
         if response_id != self._response_id:
             self._response_id = response_id
             if self._last_mark is None:
                 self._watched = _Watched(response_id, received_at, now)
             # Else it stands behind audio that may still play: then it is not what the caller hears first.
+        if mark is None:
+            return
         self._last_mark = mark
         watched = self._watched
         if watched is not None and watched.mark is None and watched.response_id == response_id:
             watched.listen(payload, mark)
+
+    def marked(self, mark: str) -> None:
+        """The mark behind what was written went out."""
+        self._last_mark = mark
 
     def played(self, mark: str, now: float, round_trip_ms: float) -> Onset | None:
         """A mark came back that playback has passed, which the ledger knows."""

@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 import websocket
@@ -44,7 +45,7 @@ def read(pieces: Sequence[bytes], masked: bool) -> Iterator[str | bytes]:
 
 def split(data: bytes, places: Sequence[int]) -> list[bytes]:
     cuts = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False) if end > begin]
+    return [data[begin:end] for begin, end in pairwise(cuts) if end > begin]
 
 
 class Library:
