@@ -4,7 +4,9 @@
 """
 
 import contextlib
+import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -53,7 +55,7 @@ class OwnedSocket:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-        connection.settimeout(SILENT_SECONDS)
+        _limit_waiting(connection)
 
     def send(self, data: bytes) -> int:
         """All of `data`, or an OSError."""
@@ -85,9 +87,9 @@ class OwnedSocket:
             raise TimeoutError("closing")
         try:
             data = self._socket.recv(size)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             self.ended_by = f"nothing came for {SILENT_SECONDS:.0f} s"
-            raise
+            raise TimeoutError(self.ended_by) from None
         except OSError as error:
             self.ended_by = f"connection lost: {error.strerror or error}"
             raise
@@ -111,6 +113,22 @@ class OwnedSocket:
     def fileno(self) -> int:
         """The descriptor."""
         return self._socket.fileno()
+
+
+def _limit_waiting(connection: socket.socket) -> None:
+    """Nothing waits for this connection for more than SILENT_SECONDS.
+
+    The kernel sees to it, and fails with EAGAIN: with a timeout of its own Python polls before each read and write,
+    which is one more system call for every frame. gevent's sockets never block, and need the timeout.
+    """
+    connection.settimeout(None)
+    if os.get_blocking(connection.fileno()):
+        seconds = int(SILENT_SECONDS)
+        limit = struct.pack("ll", seconds, int((SILENT_SECONDS - seconds) * 1_000_000))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    else:
+        connection.settimeout(SILENT_SECONDS)
 
 
 def own_upgraded_sockets(app: _WSGI) -> _WSGI:
