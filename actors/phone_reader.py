@@ -10,6 +10,7 @@ from pykka import ActorRef
 from actors.member import Audience, NoAudience, post
 from actors.messages import CallerAudio, DigitPressed, MarkEchoed, StreamStopped
 from wire import twilio
+from wire.audio_format import UlawAudio
 from wire.continuity import Continuity
 from wire.protocol import ProtocolError
 
@@ -52,11 +53,8 @@ class PhoneReader:
                 now = time.monotonic()
                 silence = self._continuity.before(timestamp_ms, duration_ms)
                 begins_ms = self._continuity.clock_ms - duration_ms
-                position_ms = begins_ms - sum(lost.duration_ms for lost in silence)
-                for lost in silence:
-                    arrived_at = now - duration_ms / 1000
-                    self._pass_on(CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms))
-                    position_ms += lost.duration_ms
+                if silence:
+                    self._make_up(silence, begins_ms, now - duration_ms / 1000)
                 self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms))
             case twilio.Mark(name=name):
                 post(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
@@ -85,6 +83,12 @@ class PhoneReader:
         with self._lock:
             self._limit_ms = seconds * 1000
             self._forget()
+
+    def _make_up(self, silence: tuple[UlawAudio, ...], ends_ms: float, arrived_at: float) -> None:
+        position_ms = ends_ms - sum(lost.duration_ms for lost in silence)
+        for lost in silence:
+            self._pass_on(CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms))
+            position_ms += lost.duration_ms
 
     def _pass_on(self, audio: CallerAudio) -> None:
         with self._lock:
