@@ -224,13 +224,13 @@ class ModelSocket:
             if opcode != websocket.ABNF.OPCODE_PING:  # those it has answered
                 return opcode, data
 
-    def send(self, text: str) -> None:
-        """Send one text frame; blocks while the peer takes no data. Raises ModelSocketError."""
+    def send(self, *texts: str) -> None:
+        """Send text frames, in one write; blocks while the peer takes no data. Raises ModelSocketError."""
         connection = self._connection
         if connection is None or not self._websocket.connected:
             raise ModelSocketError("cannot be written: it is closed")
         try:
-            connection.send(masked_text_frame(text, self._key()))
+            connection.send(b"".join([masked_text_frame(text, self._key()) for text in texts]))
         except OSError as error:
             raise ModelSocketError(f"cannot be written: {error or type(error).__name__}") from None
 

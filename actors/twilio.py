@@ -55,6 +55,9 @@ HEARD_STEP_MS = 500
 MARK_STEP_MS = 100
 """Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads."""
 
+AT_ONCE = 16
+"""Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""
+
 DEAF_SECONDS = 5.0
 """A phone that is so late with a mark reads nothing any more, though its kernel may go on taking what it is sent."""
 
@@ -94,6 +97,8 @@ class TwilioActor(Member):
         self._cut_off_items: set[str] = set()
         self._last_marks: dict[bool, str] = {}
         self._sent_mark = ""
+        self._unsent: list[str] = []
+        """Goes out with what comes next."""
         self._unsent_mark: str | None = None
         """Stands behind what was queued last, and is sent when that turns out to be the last for now."""
         self._unmarked_ms = 0.0
@@ -105,8 +110,10 @@ class TwilioActor(Member):
         match message:
             case AssistantAudio():
                 self._play(message)
+                self._send_unless_more_waits()
             case AssistantAudioDone(part=part):
                 self._send_unsent_mark()
+                self._send_unless_more_waits()
                 if heard := self._ledger.finish(part):
                     self._tell_heard(heard)
             case MarkEchoed():
@@ -150,6 +157,7 @@ class TwilioActor(Member):
     def _play_sound(self, name: str, ulaw: bytes) -> None:
         self.log.info("playing %s", name)
         self._queue(SOUND, b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS, at_once=True)
+        self._send()
         self._ledger.finish(SOUND)
 
     def _queue(self, part: Part, payload: str, duration_ms: float, at_once: bool) -> str | None:
@@ -158,20 +166,19 @@ class TwilioActor(Member):
         generation, offset_ms = ledger.generation, ledger.queued_ms
         mark = ledger.queue(part, duration_ms, now)
         self._unmarked_ms += duration_ms
-        media = self._encoder.media(payload)
-        sent = at_once or self._unmarked_ms >= MARK_STEP_MS or not ledger.awaits(self._sent_mark)
-        if sent:
-            self._send(media, self._encoder.mark(mark))
+        self._unsent.append(self._encoder.media(payload))
+        marked = at_once or self._unmarked_ms >= MARK_STEP_MS or not ledger.awaits(self._sent_mark)
+        if marked:
+            self._unsent.append(self._encoder.mark(mark))
             self._sent_mark, self._unsent_mark, self._unmarked_ms = mark, None, 0.0
         else:
-            self._send(media)
             self._unsent_mark = mark
         self._watch()
         if self._listeners.want(Queued):
             self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
         self._last_marks[part is SOUND] = mark
         self._tell_playback()
-        return mark if sent else None
+        return mark if marked else None
 
     def _send_unsent_mark(self) -> None:
         mark = self._unsent_mark
@@ -265,11 +272,17 @@ class TwilioActor(Member):
             self._cut_off_items.add(part.item_id)
             self._tell_cut_off((Heard(part, 0),))
 
+    def _send_unless_more_waits(self) -> None:
+        # A queue forms where this thread does not keep up; then one write for all of it costs less than one for each.
+        if self._unsent and (len(self._unsent) >= AT_ONCE or not self.mailbox.audio_waits):
+            self._send()
+
     def _send(self, *texts: str) -> None:
+        unsent, self._unsent = self._unsent, []
         if not self._writable:
             return
         try:
-            self._socket.send(*texts)
+            self._socket.send(*unsent, *texts)
         except OSError as error:
             # Mostly the caller's hang-up, seen here before the reader tells it. The call ends in the usual order.
             self._writable = False

@@ -575,6 +575,35 @@ def test_an_answer_that_begins_with_silence_has_the_mark_that_its_latency_is_mea
     assert phone.events() == ["media", "mark"] * 3 + ["media"]
 
 
+# A queue has formed
+
+
+def test_what_has_queued_up_goes_out_in_few_writes_and_in_its_order(phone: Phone) -> None:
+    pieces = [audio(A, 100 + number) for number in range(20)]
+    phone.take_from_mailbox(*pieces)
+    sent = phone.socket.sent()
+    assert [message["event"] for message in sent] == ["media", "mark"] * 20
+    assert [each["media"]["payload"] for each in sent[::2]] == [piece.payload for piece in pieces]
+    assert phone.socket.writes == 3
+
+
+@pytest.mark.parametrize(
+    "last", [AssistantAudioDone(0.0, A), AssistantAudioDone(0.0, B), audio(B, response="dead")]
+)
+def test_whatever_comes_last_nothing_stays_unsent(phone: Phone, last: Any) -> None:
+    phone.handle(Interrupt(frozenset({"dead"})))
+    phone.take_from_mailbox(audio(), last)
+    assert phone.events() == ["media", "mark"]
+
+
+def test_a_clear_goes_out_behind_what_was_queued_before_it(phone: Phone) -> None:
+    phone.actor.actor_ref.tell(audio())
+    phone.handle(audio())
+    assert phone.events() == []
+    phone.handle(Interrupt(frozenset({"resp_1"})))
+    assert phone.events() == ["media", "mark", "clear"]
+
+
 # A socket that does not take what it is sent
 
 
