@@ -232,7 +232,8 @@ class OpenAIActor(Member):
 
     def _listen(self, loud: bool, duration_ms: float) -> None:
         """Listens along with the server, to know early what it says late, and what it does not say at all."""
-        self._carry_out(self._gate.caller_audio(loud, duration_ms, self._now()))
+        if commands := self._gate.caller_audio(loud, duration_ms, self._now()):
+            self._carry_out(commands)
         # What is loud while the assistant can be heard may be its echo.
         words = loud and (self._turns.speaking or not self._audible)
         if (late_ms := self._unnoticed.caller_audio(words, duration_ms)) is not None:

@@ -94,7 +94,8 @@ class PhoneReader:
         with self._lock:
             self._kept.append(audio)
             self._kept_ms += audio.duration_ms
-            self._forget()
+            if self._kept_ms > self._limit_ms:
+                self._forget()
             post(self._model, audio)
         self._listeners.tell(audio)
 

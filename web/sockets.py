@@ -77,8 +77,7 @@ class OwnedSocket:
                 receive(found)
             if found is not None:
                 return found
-            data = self._recv(size)
-            if not data:
+            if not (data := self._recv(size)):
                 return data
             frames.feed(data)
 

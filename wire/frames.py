@@ -66,7 +66,11 @@ class FrameReader:
             end = begin + size
             if len(data) < end:
                 return None
-            payload = unmasked(data[begin:end], data[start:begin])
+            # `unmasked`, without the call.
+            mask = (data[start:begin] * (size // 4 + 1))[:size]
+            payload = (int.from_bytes(data[begin:end], "little") ^ int.from_bytes(mask, "little")).to_bytes(
+                size, "little"
+            )
         else:
             end = start + size
             if len(data) < end:
