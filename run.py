@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from store.database import Database
+    from web.server import PatientWorker
 
 RUN = Path(__file__).resolve()
 
@@ -58,16 +59,32 @@ def demo(output: Path, latency: int) -> None:
 @click.option(
     "--watch-parent", is_flag=True, help="End when standard input does, so as not to outlive a parent."
 )
-def serve(watch_parent: bool) -> None:
+@click.option(
+    "--worker",
+    type=click.Choice(["gthread", "gevent"]),
+    default="gthread",
+    show_default=True,
+    help="Calls in threads, or in greenlets, of which a core carries more.",
+)
+def serve(watch_parent: bool, worker: str) -> None:
     """Answer calls.
 
-    The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
+    With --worker gevent nothing is preempted: a tool or a listener that computes for long holds up all calls of its
+    worker. The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
     OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
     """
+    if watch_parent:
+        end_with_parent()  # in a thread of the system's, and so before gevent takes their place
+    if worker == "gevent":
+        use_greenlets()
     from config import ConfigError, Settings
     from store.database import Database, StoreError
     from web.preparation import Preparation, PreparationError
-    from web.server import Server
+    from web.server import CallWorker, Server
+
+    worker_class: type[PatientWorker] = CallWorker
+    if worker == "gevent":
+        from web.green import GreenCallWorker as worker_class
 
     offline_models: list[tuple[subprocess.Popen[str], str]] = []
 
@@ -83,11 +100,9 @@ def serve(watch_parent: bool) -> None:
         return preparation
 
     try:
-        server = Server(prepare, lambda url: click.echo(f"Switchboard answers at {url}"))
+        server = Server(prepare, lambda url: click.echo(f"Switchboard answers at {url}"), worker_class)
     except (ConfigError, PreparationError, StoreError) as error:
         raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
-    if watch_parent:
-        end_with_parent()
     server.run()
 
 
@@ -234,6 +249,15 @@ def start_offline_model() -> tuple["subprocess.Popen[str]", str]:
         raise click.ClickException("there is no OPENAI_API_KEY, and the offline model did not start")
     click.echo(f"No OPENAI_API_KEY: using the {ready}")
     return child, next(word for word in ready.split() if word.startswith("ws://"))
+
+
+def use_greenlets() -> None:
+    """Put gevent's threads, locks and sockets in the place of the system's, before anything else is imported."""
+    try:
+        from gevent import monkey
+    except ModuleNotFoundError:
+        raise click.ClickException("gevent is missing; install it with: pip install -e '.[gevent]'") from None
+    monkey.patch_all()
 
 
 def end_with_parent() -> None:
