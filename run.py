@@ -70,7 +70,9 @@ def serve(watch_parent: bool, worker: str) -> None:
     """Answer calls.
 
     With --worker gevent nothing is preempted: a tool or a listener that computes for long holds up all calls of its
-    worker. The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
+    worker.
+
+    The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
     OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
     """
     if watch_parent:
@@ -84,7 +86,9 @@ def serve(watch_parent: bool, worker: str) -> None:
 
     worker_class: type[PatientWorker] = CallWorker
     if worker == "gevent":
-        from web.green import GreenCallWorker as worker_class
+        from web.green import GreenCallWorker
+
+        worker_class = GreenCallWorker
 
     offline_models: list[tuple[subprocess.Popen[str], str]] = []
 

@@ -202,7 +202,7 @@ class ModelSocket:
         if len(data) > MAX_MESSAGE_BYTES:
             raise ModelSocketError(f"sent a frame of {len(data)} bytes")
         try:
-            return data.decode()  # type: ignore[no-any-return]
+            return data.decode()
         except UnicodeDecodeError:
             raise ModelSocketError("sent text that is not UTF-8") from None
 

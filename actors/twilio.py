@@ -148,10 +148,10 @@ class TwilioActor(Member):
         if audio.response_id in self._dead_responses:
             self._report_unheard(audio.part)
             return
-        mark = self._queue(
-            audio.part, audio.payload, audio.duration_ms, self._voice.listens_to(audio.response_id)
-        )
-        self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
+        listened_to = self._voice.listens_to(audio.response_id)
+        mark = self._queue(audio.part, audio.payload, audio.duration_ms, listened_to)
+        if mark is not None:
+            self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
         self._listeners.tell(audio)
 
     def _play_sound(self, name: str, ulaw: bytes) -> None:
@@ -163,7 +163,8 @@ class TwilioActor(Member):
     def _queue(self, part: Part, payload: str, duration_ms: float, at_once: bool) -> str | None:
         """Send audio. Returns its mark, where that was sent with it, as is certain with `at_once`."""
         now, ledger = self._clock(), self._ledger
-        generation, offset_ms = ledger.generation, ledger.queued_ms
+        heard_of = self._listeners.want(Queued)
+        generation, offset_ms = (ledger.generation, ledger.queued_ms) if heard_of else (0, 0.0)
         mark = ledger.queue(part, duration_ms, now)
         self._unmarked_ms += duration_ms
         self._unsent.append(self._encoder.media(payload))
@@ -173,11 +174,14 @@ class TwilioActor(Member):
             self._sent_mark, self._unsent_mark, self._unmarked_ms = mark, None, 0.0
         else:
             self._unsent_mark = mark
-        self._watch()
-        if self._listeners.want(Queued):
+        if not self._watched:
+            self._watch()
+        if heard_of:
             self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
-        self._last_marks[part is SOUND] = mark
-        self._tell_playback()
+        sounds = part is SOUND
+        self._last_marks[sounds] = mark
+        if not (self._playback.sound if sounds else self._playback.assistant):
+            self._tell_playback()
         return mark if marked else None
 
     def _send_unsent_mark(self) -> None:

@@ -3,10 +3,10 @@
     python benchmarks/audio.py --calls 50 --calls 100 --straightforward --against HEAD~5
 
 Every call has a frame of 20 ms every 20 ms in each direction, and each frame says which one it is. An answer takes
-10 s and begins with a burst. Printed are CPU by the kernel's accounting, the delay that the server adds, what was lost
-or came out of order, memory, threads, context switches, the time from the model's `speech_started` to the phone's
-`clear`, and the time that a call takes to begin. With other candidates, each in its turn, the ratios to them. Ends with
-status 1 if this server lost or mixed up a frame.
+10 s and begins with a burst. Printed are CPU by the kernel's accounting, the delay that the server adds, what was
+lost or came out of order, memory, threads, context switches, the time from the model's `speech_started` to the
+phone's `clear`, and the time that a call takes to begin. With other candidates, each in its turn, the ratios to them. Ends
+with status 1 if this server lost or mixed up a frame.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,10 +105,12 @@ def checked_out(commit: str | None) -> Iterator[Path | None]:
 def run(candidate: Candidate, calls: int, terms: Terms) -> Found:
     """One trial, on uvloop where it is installed: it leaves the load's core more room. Raises as `measure` does."""
     try:
-        from uvloop import new_event_loop
+        import uvloop
     except ModuleNotFoundError:
-        new_event_loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    else:
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(measure(candidate, calls, terms))
 
 

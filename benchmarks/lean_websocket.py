@@ -71,7 +71,7 @@ class LeanWebsocket(asyncio.Protocol):
         # uvloop's is a transport in all but its class.
         self._transport = cast(asyncio.Transport, transport)
         if self._request is not None:
-            transport.write(self._request)
+            self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._unread = self._unread + data if self._unread else data

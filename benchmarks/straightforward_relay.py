@@ -1,9 +1,9 @@
 """What benchmarks compare the server with: the same packages, put together in the straightforward way.
 
-Flask-Sock's own reading, a Pykka actor for each socket and one for the call, `json`, websocket-client as it comes, and
-every frame through all three mailboxes. It moves audio, clears on interruption and sends a mark behind every piece,
-and that is all: no security, no ledger, no supervision, no recording, no limits. Started as the server is, with the
-same variables; its WORKERS are one.
+Flask-Sock's own reading, a Pykka actor for each socket and one for the call, `json`, websocket-client as it comes,
+and every frame through all three mailboxes. It moves audio, clears on interruption and sends a mark behind every
+piece, and that is all: no security, no ledger, no supervision, no recording, no limits. Started as the server is,
+with the same variables; its WORKERS are one.
 """
 
 import json
@@ -66,7 +66,7 @@ class Model(pykka.ThreadingActor):
             self.stop()
 
     def on_stop(self) -> None:
-        self.socket.abort()
+        self.socket.abort()  # type: ignore[no-untyped-call]
 
     def _read(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """Calls in greenlets: gunicorn's gevent worker in place of threads, the same code in it.
 
-It carries more calls a core, because nothing has to be woken, and gives up preemption for it: what computes for 30 ms,
-a tool or a listener, holds up every call of its worker for as long, and so does a C library that waits by itself, such
-as psycopg. gevent is the extra of that name.
+It carries more calls a core, because no thread has to be woken, and gives up preemption for it: what computes for
+30 ms, a tool or a listener, holds up every call of its worker for as long, and so does a C library that waits by
+itself, such as psycopg. gevent is the extra of that name.
 """
 
 from gunicorn.workers.ggevent import GeventWorker

@@ -69,12 +69,12 @@ class OwnedSocket:
 
         What the receiver raises passes through.
         """
-        receive, frames = self.receive, self._frames
-        if receive is None:
+        frames = self._frames
+        if self.receive is None:
             return self._recv(size)
         while True:
             while isinstance(found := frames.take(), str):
-                receive(found)
+                self.receive(found)
             if found is not None:
                 return found
             if not (data := self._recv(size)):
@@ -209,14 +209,8 @@ class PhoneSocket:
         """
         websocket = self._websocket
 
-        def deliver() -> None:
-            while websocket.input_buffer:
-                receive(websocket.input_buffer.pop(0))
-
-        websocket.event.deliver = deliver
+        self.give_to(receive)
         try:
-            deliver()  # what came along with the upgrade
-            self._socket.receive = receive
             websocket.thread.target()
         finally:
             self._read_ended.set()
@@ -225,6 +219,17 @@ class PhoneSocket:
         return (
             f"socket closed with code {int(websocket.close_reason)} {websocket.close_message or ''}".rstrip()
         )
+
+    def give_to(self, receive: Callable[[str | bytes], None]) -> None:
+        """From the next message on, those that `read` reads are for somebody else."""
+        buffer = self._websocket.input_buffer
+
+        def deliver() -> None:
+            while buffer:
+                receive(buffer.pop(0))
+
+        self._websocket.event.deliver = deliver
+        self._socket.receive = receive
 
     def end_by(self, seconds: float) -> None:
         """Stop reading in so many seconds, however much the peer still says; infinity takes that back."""

@@ -197,20 +197,16 @@ class AssistantVoice:
             return True
         return self._watched is not None and self._watched.mark is None
 
-    def written(
-        self, response_id: str, payload: str, mark: str | None, received_at: float, now: float
-    ) -> None:
+    def written(self, response_id: str, payload: str, mark: str, received_at: float, now: float) -> None:
         """Audio (base64 of mu-law) and the mark behind it went out, which the model's reader had at `received_at`.
 
-        The mark is None where it will follow; see `marked` and `listens_to`.
+        Audio whose mark follows later, is only `marked` then; where `listens_to` says so, it must not.
         """
         if response_id != self._response_id:
             self._response_id = response_id
             if self._last_mark is None:
                 self._watched = _Watched(response_id, received_at, now)
             # Else it stands behind audio that may still play: then it is not what the caller hears first.
-        if mark is None:
-            return
         self._last_mark = mark
         watched = self._watched
         if watched is not None and watched.mark is None and watched.response_id == response_id:

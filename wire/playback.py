@@ -55,7 +55,7 @@ class Heard:
     """how much of it had gone to the phone by then"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Mark:
     position_ms: float
     due_at: float

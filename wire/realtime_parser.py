@@ -32,7 +32,6 @@ from wire.realtime import (
     Usage,
 )
 
-
 _AUDIO_DELTA_FIELDS = ("response_id", "item_id", "content_index", "delta")
 
 
