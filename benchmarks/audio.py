@@ -5,8 +5,8 @@
 Every call has a frame of 20 ms every 20 ms in each direction, and each frame says which one it is. An answer takes
 10 s and begins with a burst. Printed are CPU by the kernel's accounting, the delay that the server adds, what was
 lost or came out of order, memory, threads, context switches, the time from the model's `speech_started` to the
-phone's `clear`, and the time that a call takes to begin. With other candidates, each in its turn, the ratios to them. Ends
-with status 1 if this server lost or mixed up a frame.
+phone's `clear`, and the time that a call takes to begin. With other candidates, each in its turn, the ratios to them.
+Ends with status 1 if this server lost or mixed up a frame.
 """
 
 import asyncio
