@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 import store.outbox
 import store.tokens  # noqa: F401  # their tables hold call sids too
@@ -109,8 +109,11 @@ def upserts(dialect: str) -> Upserts:
     """The statements for "sqlite" or "postgresql". Raises StoreError for others."""
     match dialect:
         case "sqlite":
-            insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert] = sqlite.insert
+            insert: Callable[[sa.Table], Any] = sqlite.insert
         case "postgresql":
+            # Not above: 2 MiB in every worker, for whoever has SQLite.
+            from sqlalchemy.dialects import postgresql
+
             insert = postgresql.insert
         case _:
             raise StoreError(

@@ -23,7 +23,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from store.database import Database, metadata
 
@@ -192,8 +192,13 @@ class StreamTokens:
 
 
 def _insert_if_new(connection: sa.Connection, **row: Any) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(_calls).values(**row).on_conflict_do_nothing())
+    insert: Any = sqlite.insert(_calls)
+    if connection.dialect.name == "postgresql":
+        # Not above: 2 MiB in every worker, for whoever has SQLite.
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert(_calls)
+    connection.execute(insert.values(**row).on_conflict_do_nothing())
 
 
 def _digest(token: str) -> str:
