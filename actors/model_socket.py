@@ -42,7 +42,7 @@ class ModelSocketError(CallError):
         super().__init__(f"model socket {how}", permanent)
 
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
 LONGEST_FRAME_BYTES = 1024 * 1024
 """What is longer, which no audio is, the library puts together."""
 KEYS = 256

@@ -167,7 +167,7 @@ def main(
                 for candidate in [*ours, *others]:
                     try:
                         found = run(candidate, count, terms)
-                    except (LoadError, ServerError) as error:
+                    except (LoadError, ServerError, OSError) as error:
                         click.echo(f"{count:5}  {candidate.name:22}{error}")
                         continue
                     click.echo(row(candidate.name, found))
