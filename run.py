@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from store.database import Database
+    from web.explanation import WorkerKind
     from web.server import PatientWorker
 
 RUN = Path(__file__).resolve()
@@ -66,7 +67,10 @@ def demo(output: Path, latency: int) -> None:
     show_default=True,
     help="Calls in threads, or in greenlets, of which a core carries more.",
 )
-def serve(watch_parent: bool, worker: str) -> None:
+@click.option(
+    "--explain", is_flag=True, help="Say what these settings mean on this machine, and where they come from."
+)
+def serve(watch_parent: bool, worker: "WorkerKind", explain: bool) -> None:
     """Answer calls.
 
     With --worker gevent nothing is preempted: a tool or a listener that computes for long holds up all calls of its
@@ -75,6 +79,8 @@ def serve(watch_parent: bool, worker: str) -> None:
     The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
     OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
     """
+    if explain:
+        return explain_settings(worker)
     if watch_parent:
         end_with_parent()  # in a thread of the system's, and so before gevent takes their place
     if worker == "gevent":
@@ -253,6 +259,20 @@ def start_offline_model() -> tuple["subprocess.Popen[str]", str]:
         raise click.ClickException("there is no OPENAI_API_KEY, and the offline model did not start")
     click.echo(f"No OPENAI_API_KEY: using the {ready}")
     return child, next(word for word in ready.split() if word.startswith("ws://"))
+
+
+def explain_settings(worker: "WorkerKind") -> None:
+    """Print what the settings mean on this machine, and start nothing."""
+    from config import ConfigError, Settings
+    from web.explanation import Machine, explain
+
+    try:
+        # Where the model is, is no matter here: none needs to be started.
+        settings = Settings.load(offline_model=lambda: "ws://127.0.0.1:8765/v1/realtime")
+    except ConfigError as error:
+        raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
+    for line in explain(settings, Machine.here(), worker):
+        click.echo(line)
 
 
 def use_greenlets() -> None:
