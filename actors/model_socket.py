@@ -33,6 +33,11 @@ PERMANENT_CLOSE_CODES = frozenset({3000, 4000})
 PERMANENT_STATUSES = frozenset({401, 403, 404})
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The API's own limit is 15 MiB an event."""
+READ_BYTES = 16 * 1024
+LONGEST_FRAME_BYTES = 1024 * 1024
+"""What is longer, which no audio is, the library puts together."""
+KEYS = 256
+"""So many masks are made at a time: each call of `os.urandom` is one of the kernel."""
 
 
 class ModelSocketError(CallError):
@@ -40,13 +45,6 @@ class ModelSocketError(CallError):
 
     def __init__(self, how: str, permanent: bool = False) -> None:
         super().__init__(f"model socket {how}", permanent)
-
-
-READ_BYTES = 16 * 1024
-LONGEST_FRAME_BYTES = 1024 * 1024
-"""What is longer, which no audio is, the library puts together."""
-KEYS = 256
-"""So many masks are made at a time: each call of `os.urandom` is one of the kernel."""
 
 
 class _NoCookies:
