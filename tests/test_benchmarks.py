@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import orjson
 import pytest
@@ -24,6 +25,7 @@ from benchmarks.lean_websocket import LeanWebsocket
 from benchmarks.load import Totals
 from benchmarks.model import Answer, LeanModel
 from benchmarks.phone import caller_frame, identity_of
+from benchmarks.plot import svg
 from benchmarks.process_tree import use_of
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +73,17 @@ def test_what_becomes_of_each_frame_is_counted() -> None:
     assert [round(each, 1) for each in passage.delays] == [0.1, 0.2, 0.3, 0.4]
     assert not passage.whole
     assert passage.figures()["max_ms"] == pytest.approx(400)
+
+
+def test_what_was_found_is_drawn() -> None:
+    found = [
+        {"server": name, "calls": calls, "cpu_ms": 5.0, "in": {"p99_ms": 1.0}, "out": {"p99_ms": 90_000.0}}
+        for name in ("this", "another")
+        for calls in (50, 100)
+    ]
+    picture = ElementTree.fromstring(svg(found))
+    assert len(picture.findall("{*}polyline")) == 4
+    assert {"this", "another", "50", "100"} <= {text.text for text in picture.findall("{*}text")}
 
 
 def test_a_process_and_its_children_are_accounted_for() -> None:
