@@ -83,7 +83,9 @@ class _Connection:
     def send(self, data: bytes) -> int:
         """All of `data`, or an OSError."""
         with self._sending:
-            self._socket.sendall(data)
+            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
+            if (sent := self._socket.send(data)) < len(data):
+                self._socket.sendall(data[sent:])
         return len(data)
 
     def recv(self, size: int) -> bytes:

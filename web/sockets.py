@@ -61,7 +61,9 @@ class OwnedSocket:
         """All of `data`, or an OSError."""
         with self._sending:
             self.upgraded = True
-            self._socket.sendall(data)
+            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
+            if (sent := self._socket.send(data)) < len(data):
+                self._socket.sendall(data[sent:])
         return len(data)
 
     def recv(self, size: int) -> bytes:
