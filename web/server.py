@@ -90,7 +90,7 @@ class CallWorker(PatientWorker, ThreadWorker):  # type: ignore[misc]
         calls: Calls = self.wsgi.extensions[CALLS]
         if calls.draining:
             time.sleep(DRAINING_SECONDS)
-        elif calls.count:
+        elif calls.count and self.cfg.workers > 1:
             time.sleep(SPREAD_SECONDS * calls.count / calls.limit)
         super().accept(listener)
 
