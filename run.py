@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from store.database import Database
+    from web.explanation import WorkerKind
+    from web.server import PatientWorker
 
 RUN = Path(__file__).resolve()
 
@@ -65,16 +67,41 @@ def demo(output: Path, latency: int) -> None:
 @click.option(
     "--watch-parent", is_flag=True, help="End when standard input does, so as not to outlive a parent."
 )
-def serve(watch_parent: bool) -> None:
+@click.option(
+    "--worker",
+    type=click.Choice(["gthread", "gevent"]),
+    default="gthread",
+    show_default=True,
+    help="Calls in threads, or in greenlets, of which a core carries more.",
+)
+@click.option(
+    "--explain", is_flag=True, help="Say what these settings mean on this machine, and where they come from."
+)
+def serve(watch_parent: bool, worker: "WorkerKind", explain: bool) -> None:
     """Answer calls.
+
+    With --worker gevent nothing is preempted: a tool or a listener that computes for long holds up all calls of its
+    worker.
 
     The settings come from the environment and a .env file; README.md lists them. With neither OPENAI_API_KEY nor
     OPENAI_REALTIME_URL, an offline model is started that understands a handful of sentences.
     """
+    if explain:
+        return explain_settings(worker)
+    if watch_parent:
+        end_with_parent()  # in a thread of the system's, and so before gevent takes their place
+    if worker == "gevent":
+        use_greenlets()
     from config import ConfigError, Settings
     from store.database import Database, StoreError
     from web.preparation import Preparation, PreparationError
-    from web.server import Server
+    from web.server import CallWorker, Server
+
+    worker_class: type[PatientWorker] = CallWorker
+    if worker == "gevent":
+        from web.green import GreenCallWorker
+
+        worker_class = GreenCallWorker
 
     offline_models: list[tuple[subprocess.Popen[str], str]] = []
 
@@ -94,11 +121,9 @@ def serve(watch_parent: bool) -> None:
         click.echo(f"Talk to it in a browser at {url.removesuffix('twiml')}")
 
     try:
-        server = Server(prepare, ready)
+        server = Server(prepare, ready, worker_class)
     except (ConfigError, PreparationError, StoreError) as error:
         raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
-    if watch_parent:
-        end_with_parent()
     server.run()
 
 
@@ -383,6 +408,29 @@ def start_offline_model() -> tuple["subprocess.Popen[str]", str]:
         raise click.ClickException("there is no OPENAI_API_KEY, and the offline model did not start")
     click.echo(f"No OPENAI_API_KEY: using the {ready}")
     return child, next(word for word in ready.split() if word.startswith("ws://"))
+
+
+def explain_settings(worker: "WorkerKind") -> None:
+    """Print what the settings mean on this machine, and start nothing."""
+    from config import ConfigError, Settings
+    from web.explanation import Machine, explain
+
+    try:
+        # Where the model is, is no matter here: none needs to be started.
+        settings = Settings.load(offline_model=lambda: "ws://127.0.0.1:8765/v1/realtime")
+    except ConfigError as error:
+        raise click.ClickException(f"these settings have to be corrected first:\n{error}") from None
+    for line in explain(settings, Machine.here(), worker):
+        click.echo(line)
+
+
+def use_greenlets() -> None:
+    """Put gevent's threads, locks and sockets in the place of the system's, before anything else is imported."""
+    try:
+        from gevent import monkey
+    except ModuleNotFoundError:
+        raise click.ClickException("gevent is missing; install it with: pip install -e '.[gevent]'") from None
+    monkey.patch_all()
 
 
 def end_with_parent() -> None:

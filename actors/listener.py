@@ -93,6 +93,10 @@ class Listeners:
             if isinstance(message, kind.wants):
                 post(ref, message)
 
+    def want(self, kind: type) -> bool:
+        """Whether anybody listens to messages of this class."""
+        return any(issubclass(kind, each.wants) for each in self._live) if self._live else False
+
     def exited(self, member: ActorRef[Any], error: Exception | None = None) -> bool:
         """An actor has ended. Whether it was a listener that should not have; what is to be done about it is done."""
         kind = next((kind for kind, ref in self._live.items() if ref == member), None)

@@ -60,6 +60,12 @@ class Mailbox:
         with self._lock:
             return not self._control and (self._audio_held or not self._audio)
 
+    @property
+    def audio_waits(self) -> bool:
+        """Whether there is audio that `get` will return when no control message is left."""
+        with self._lock:
+            return bool(self._audio) and not self._audio_held
+
     def hold_audio(self) -> None:
         """Keep audio back until `release_audio`."""
         with self._lock:

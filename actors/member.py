@@ -55,12 +55,18 @@ class Audience(Protocol):
     def tell(self, message: object) -> None:
         """Something was told in the call."""
 
+    def want(self, kind: type) -> bool:
+        """Whether anybody listens to messages of this class; if not, none has to be made for them."""
+
 
 class NoAudience:
     """Nobody listens."""
 
     def tell(self, message: object) -> None:
         pass
+
+    def want(self, kind: type) -> bool:
+        return False
 
 
 class Member(pykka.ThreadingActor):

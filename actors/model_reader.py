@@ -11,7 +11,7 @@ from actors.messages import AssistantAudio, AssistantAudioDone, AssistantAudioRe
 from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import AssistantTranscoder
 from wire import realtime, realtime_parser
-from wire.audio_format import UlawAudio, suspicious
+from wire.audio_format import suspicious
 from wire.dialect import Session
 from wire.g711 import BYTES_PER_MS
 from wire.playback import Part
@@ -79,7 +79,7 @@ class ModelReader:
             case realtime.AudioDone():
                 part = Part(event.item_id, event.content_index)
                 if self._transcoder and (rest := self._transcoder.finish(part)):
-                    self._post_audio(event.response_id, part, rest)
+                    self._post_audio(event.response_id, part, rest.payload, rest.duration_ms)
                 post(self._phone, AssistantAudioDone(0.0, part))
                 # The phone's actor knows it too, but may be stuck with a phone that takes nothing.
                 post(self._call, AssistantAudioReceived(part, round(self._received_of.pop(part, 0.0))))
@@ -119,14 +119,13 @@ class ModelReader:
         received = self._received.get(delta.response_id, 0)
         self._received[delta.response_id] = received + round(delta.duration_ms * BYTES_PER_MS)
         if self._transcoder is None:
-            self._post_audio(delta.response_id, part, UlawAudio(delta.payload, delta.duration_ms))
+            self._post_audio(delta.response_id, part, delta.payload, delta.duration_ms)
         elif audio := self._transcoder.transcode(part, delta.payload):
-            self._post_audio(delta.response_id, part, audio)
+            self._post_audio(delta.response_id, part, audio.payload, audio.duration_ms)
 
-    def _post_audio(self, response_id: str, part: Part, audio: UlawAudio) -> None:
-        self._received_of[part] = self._received_of.get(part, 0.0) + audio.duration_ms
-        message = AssistantAudio(audio.duration_ms, response_id, part, audio.payload, time.monotonic())
-        post(self._phone, message)
+    def _post_audio(self, response_id: str, part: Part, payload: str, duration_ms: float) -> None:
+        self._received_of[part] = self._received_of.get(part, 0.0) + duration_ms
+        post(self._phone, AssistantAudio(duration_ms, response_id, part, payload, time.monotonic()))
 
     def _check_length(self, done: realtime.ResponseDone, received: int) -> None:
         if done.status != "completed":

@@ -2,10 +2,14 @@
 
 `connect` and `receive` belong to the reading thread, `send`, `close` and then `release` to the actor; `abort` may be
 called by anyone. websocket-client supports exactly that: one reader and one writer.
+
+What comes 50 times a second, whole text frames both ways, is read and written by `wire.frames`; the library connects,
+and handles everything else. It sees the connection through `_Connection`, the socket that `connect` takes.
 """
 
 import contextlib
 import functools
+import os
 import socket
 import ssl
 import threading
@@ -17,6 +21,7 @@ import websocket
 import websocket._handshake
 
 from actors.member import CallError
+from wire.frames import FrameReader, masked_text_frame
 
 CONNECT_TIMEOUT_SECONDS = 10
 CLOSE_TIMEOUT_SECONDS = 0.2
@@ -28,6 +33,11 @@ PERMANENT_CLOSE_CODES = frozenset({3000, 4000})
 PERMANENT_STATUSES = frozenset({401, 403, 404})
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The API's own limit is 15 MiB an event."""
+READ_BYTES = 16 * 1024
+LONGEST_FRAME_BYTES = 1024 * 1024
+"""What is longer, which no audio is, the library puts together."""
+KEYS = 256
+"""So many masks are made at a time: each call of `os.urandom` is one of the kernel."""
 
 
 class ModelSocketError(CallError):
@@ -61,6 +71,47 @@ class _WebSocket(websocket.WebSocket):
             super().send_close(*arguments, **keywords)
 
 
+class _Connection:
+    """The connection as websocket-client sees it: sends are whole, and one at a time, though it answers pings from
+    the reading thread; and its reads begin with what `wire.frames` has left to it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._sending = threading.Lock()
+        self._left = b""
+
+    def send(self, data: bytes) -> int:
+        """All of `data`, or an OSError."""
+        with self._sending:
+            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
+            if (sent := self._socket.send(data)) < len(data):
+                self._socket.sendall(data[sent:])
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        """Some bytes."""
+        if self._left:
+            data, self._left = self._left[:size], self._left[size:]
+            return data
+        return self._socket.recv(size)
+
+    def leave(self, data: bytes) -> None:
+        """The library is to read these first."""
+        self._left += data
+
+    def gettimeout(self) -> float | None:
+        return self._socket.gettimeout()
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._socket.settimeout(seconds)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 @functools.cache
 def _tls() -> ssl.SSLContext:
     # One for the process: making one costs 25 ms and 0.8 MiB.
@@ -77,15 +128,20 @@ class ModelSocket:
         self._socket: socket.socket | None = None
         self._aborted = False
         self._websocket = _WebSocket(skip_utf8_validation=True)
+        self._connection: _Connection | None = None
+        self._frames = FrameReader(masked=False, limit=LONGEST_FRAME_BYTES)
+        self._keys = b""
+        self._next_key = 0
 
     def connect(self) -> None:
         """Connect and upgrade; blocks for CONNECT_TIMEOUT_SECONDS a step at most. Raises ModelSocketError."""
         try:
-            connection = self._connect()
+            connection = _Connection(self._connect())
             self._websocket.connect(
                 self.url, header=self._headers, socket=connection, suppress_origin=True, redirect_limit=0
             )
             connection.settimeout(None)
+            self._connection = connection
         except websocket.WebSocketBadStatusException as error:
             refused = f"refused with HTTP status {error.status_code}"
             raise ModelSocketError(refused, permanent=error.status_code in PERMANENT_STATUSES) from None
@@ -131,9 +187,10 @@ class ModelSocket:
     def receive(self) -> str | None:
         """The next text frame, None for a pong; blocks. Raises ModelSocketError when there will be none."""
         try:
-            opcode, data = self._websocket.recv_data(control_frame=True)
-            while opcode == websocket.ABNF.OPCODE_PING:  # answered already
-                opcode, data = self._websocket.recv_data(control_frame=True)
+            found = self._take()
+            if isinstance(found, str):
+                return found
+            opcode, data = found
         except (OSError, websocket.WebSocketException) as error:
             raise ModelSocketError(f"lost: {error or type(error).__name__}") from None
         if opcode == websocket.ABNF.OPCODE_PONG:
@@ -145,16 +202,43 @@ class ModelSocket:
         if len(data) > MAX_MESSAGE_BYTES:
             raise ModelSocketError(f"sent a frame of {len(data)} bytes")
         try:
-            return data.decode()  # type: ignore[no-any-return]
+            return data.decode()
         except UnicodeDecodeError:
             raise ModelSocketError("sent text that is not UTF-8") from None
 
-    def send(self, text: str) -> None:
-        """Send one text frame; blocks while the peer takes no data. Raises ModelSocketError."""
+    def _take(self) -> str | tuple[int, bytes]:
+        """The next whole text, or the opcode and the data of what the library makes of anything else but a ping."""
+        connection, frames = self._connection, self._frames
+        if connection is None:
+            raise OSError("not connected")
+        while True:
+            found = frames.take()
+            if isinstance(found, str):
+                return found
+            if found is None and (data := connection.recv(READ_BYTES)):
+                frames.feed(data)
+                continue
+            # A ping, a close or what only the library understands; or the end, which it has its own words for.
+            connection.leave(found or b"")
+            opcode, data = self._websocket.recv_data(control_frame=True)
+            if opcode != websocket.ABNF.OPCODE_PING:  # those it has answered
+                return opcode, data
+
+    def send(self, *texts: str) -> None:
+        """Send text frames, in one write; blocks while the peer takes no data. Raises ModelSocketError."""
+        connection = self._connection
+        if connection is None or not self._websocket.connected:
+            raise ModelSocketError("cannot be written: it is closed")
         try:
-            self._websocket.send(text)
-        except (OSError, websocket.WebSocketException) as error:
+            connection.send(b"".join([masked_text_frame(text, self._key()) for text in texts]))
+        except OSError as error:
             raise ModelSocketError(f"cannot be written: {error or type(error).__name__}") from None
+
+    def _key(self) -> bytes:
+        if self._next_key == len(self._keys):
+            self._keys, self._next_key = os.urandom(4 * KEYS), 0
+        self._next_key += 4
+        return self._keys[self._next_key - 4 : self._next_key]
 
     def ping(self) -> None:
         """Send a ping; a server that lives answers it. Raises ModelSocketError."""

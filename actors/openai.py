@@ -46,6 +46,8 @@ from wire.turns import Turns
 from wire.vad_watchdog import VadWatchdog
 
 READER_END_SECONDS = 1.0
+AT_ONCE = 32
+"""Pieces of the caller's audio that go out in one write, at most."""
 
 RESUME = (
     "What interrupted your last answer was a noise; the caller has said nothing. Go on with that answer in "
@@ -104,6 +106,8 @@ class OpenAIActor(Member):
         self._deaf = False
         self._expires_at: float | None = None
         self._unwritable = False
+        self._unsent: list[str] = []
+        """The caller's audio that goes out with what comes next."""
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
         self._responses_with_calls: set[str] = set()
@@ -250,11 +254,15 @@ class OpenAIActor(Member):
         if self._transcoder is not None:
             payload = self._transcoder.transcode(payload)
         if payload:
-            self._send(client_events.append_audio(payload))
+            self._unsent.append(client_events.append_audio(payload))
+        # A queue forms where this thread does not keep up; then one write for all of it costs less than one for each.
+        if len(self._unsent) >= AT_ONCE or not self.mailbox.audio_waits:
+            self._send()
 
     def _listen(self, loud: bool, duration_ms: float) -> None:
         """Listens along with the server, to know early what it says late, and what it does not say at all."""
-        self._carry_out(self._gate.caller_audio(loud, duration_ms, self._now()))
+        if commands := self._gate.caller_audio(loud, duration_ms, self._now()):
+            self._carry_out(commands)
         # What is loud while the assistant can be heard may be its echo.
         words = loud and (self._turns.speaking or not self._audible)
         if (late_ms := self._unnoticed.caller_audio(words, duration_ms)) is not None:
@@ -379,11 +387,12 @@ class OpenAIActor(Member):
             self._outputs_answered = True
             self._ask(self._turns.owe(None, self._now()))
 
-    def _send(self, text: str) -> None:
-        if self._unwritable:
+    def _send(self, *texts: str) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._unwritable or not (unsent or texts):
             return
         try:
-            self._socket.send(text)
+            self._socket.send(*unsent, *texts)
         except ModelSocketError:
             # How it ended, with the close code, is for the reader to tell, which this wakes.
             self._unwritable = True

@@ -12,6 +12,7 @@ from pykka import ActorRef
 from actors.member import Audience, NoAudience, post
 from actors.messages import CallerAudio, DigitPressed, MarkEchoed, StreamStopped
 from wire import twilio
+from wire.audio_format import UlawAudio
 from wire.continuity import Continuity
 from wire.g711 import BYTES_PER_MS, ULAW_SILENCE
 from wire.protocol import ProtocolError
@@ -61,11 +62,8 @@ class PhoneReader:
                 now = time.monotonic()
                 silence = self._continuity.before(timestamp_ms, duration_ms)
                 begins_ms = self._continuity.clock_ms - duration_ms
-                position_ms = begins_ms - sum(lost.duration_ms for lost in silence)
-                for lost in silence:
-                    arrived_at = now - duration_ms / 1000
-                    self._pass_on(CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms))
-                    position_ms += lost.duration_ms
+                if silence:
+                    self._make_up(silence, begins_ms, now - duration_ms / 1000)
                 self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms))
             case twilio.Mark(name=name):
                 post(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
@@ -95,6 +93,12 @@ class PhoneReader:
             self._limit_ms = seconds * 1000
             self._forget()
 
+    def _make_up(self, silence: tuple[UlawAudio, ...], ends_ms: float, arrived_at: float) -> None:
+        position_ms = ends_ms - sum(lost.duration_ms for lost in silence)
+        for lost in silence:
+            self._pass_on(CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms))
+            position_ms += lost.duration_ms
+
     def _pass_on(self, audio: CallerAudio) -> None:
         with self._lock:
             if self._muted:
@@ -102,7 +106,8 @@ class PhoneReader:
                 audio = replace(audio, payload=b64encode(silence).decode())
             self._kept.append(audio)
             self._kept_ms += audio.duration_ms
-            self._forget()
+            if self._kept_ms > self._limit_ms:
+                self._forget()
             post(self._model, audio)
         self._listeners.tell(audio)
 

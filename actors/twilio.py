@@ -35,8 +35,8 @@ from wire.playback import Heard, Ledger, Part
 class MediaSocket(Protocol):
     """The websocket that Twilio opened, as this actor needs it. The web layer provides it."""
 
-    def send(self, text: str) -> None:
-        """Send one text frame. Raises OSError when the socket has ended."""
+    def send(self, *texts: str) -> None:
+        """Send text frames, in one write. Raises OSError when the socket has ended."""
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame and end the connection; wakes the reader. Never raises."""
@@ -51,6 +51,12 @@ SOUND = Part("", 0)
 HEARD_STEP_MS = 500
 """How often the call is told how far the caller has come in an answer; it counts if this process dies."""
 
+
+MARK_STEP_MS = 100
+"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads."""
+
+AT_ONCE = 16
+"""Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""
 
 DEAF_SECONDS = 5.0
 """A phone that is so late with a mark reads nothing any more, though its kernel may go on taking what it is sent."""
@@ -90,6 +96,12 @@ class TwilioActor(Member):
         self._dead_responses: frozenset[str] = frozenset()
         self._cut_off_items: set[str] = set()
         self._last_marks: dict[bool, str] = {}
+        self._sent_mark = ""
+        self._unsent: list[str] = []
+        """Goes out with what comes next."""
+        self._unsent_mark: str | None = None
+        """Stands behind what was queued last, and is sent when that turns out to be the last for now."""
+        self._unmarked_ms = 0.0
         self._playback = Playback(assistant=False, sound=False)
         self._told_ms: dict[Part, int] = {}
         self._writable = True
@@ -98,7 +110,10 @@ class TwilioActor(Member):
         match message:
             case AssistantAudio():
                 self._play(message)
+                self._send_unless_more_waits()
             case AssistantAudioDone(part=part):
+                self._send_unsent_mark()
+                self._send_unless_more_waits()
                 if heard := self._ledger.finish(part):
                     self._tell_heard(heard)
             case MarkEchoed():
@@ -133,30 +148,55 @@ class TwilioActor(Member):
         if audio.response_id in self._dead_responses:
             self._report_unheard(audio.part)
             return
-        mark = self._queue(audio.part, audio.payload, audio.duration_ms)
-        self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
+        listened_to = self._voice.listens_to(audio.response_id)
+        mark = self._queue(audio.part, audio.payload, audio.duration_ms, listened_to)
+        if mark is not None:
+            self._voice.written(audio.response_id, audio.payload, mark, audio.received_at, self._clock())
         self._listeners.tell(audio)
 
     def _play_sound(self, name: str, ulaw: bytes) -> None:
         self.log.info("playing %s", name)
-        self._queue(SOUND, b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS)
+        self._queue(SOUND, b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS, at_once=True)
+        self._send()
         self._ledger.finish(SOUND)
 
-    def _queue(self, part: Part, payload: str, duration_ms: float) -> str:
-        now, generation, offset_ms = self._clock(), self._ledger.generation, self._ledger.queued_ms
-        mark = self._ledger.queue(part, duration_ms, now)
-        self._send(self._encoder.media(payload))
-        self._send(self._encoder.mark(mark))
-        self._watch()
-        self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
-        self._last_marks[part is SOUND] = mark
-        self._tell_playback()
-        return mark
+    def _queue(self, part: Part, payload: str, duration_ms: float, at_once: bool) -> str | None:
+        """Send audio. Returns its mark, where that was sent with it, as is certain with `at_once`."""
+        now, ledger = self._clock(), self._ledger
+        heard_of = self._listeners.want(Queued)
+        generation, offset_ms = (ledger.generation, ledger.queued_ms) if heard_of else (0, 0.0)
+        mark = ledger.queue(part, duration_ms, now)
+        self._unmarked_ms += duration_ms
+        self._unsent.append(self._encoder.media(payload))
+        marked = at_once or self._unmarked_ms >= MARK_STEP_MS or not ledger.awaits(self._sent_mark)
+        if marked:
+            self._unsent.append(self._encoder.mark(mark))
+            self._sent_mark, self._unsent_mark, self._unmarked_ms = mark, None, 0.0
+        else:
+            self._unsent_mark = mark
+        if not self._watched:
+            self._watch()
+        if heard_of:
+            self._listeners.tell(Queued(duration_ms, payload, mark, generation, offset_ms, now))
+        sounds = part is SOUND
+        self._last_marks[sounds] = mark
+        if not (self._playback.sound if sounds else self._playback.assistant):
+            self._tell_playback()
+        return mark if marked else None
+
+    def _send_unsent_mark(self) -> None:
+        mark = self._unsent_mark
+        if mark is not None:
+            self._send(self._encoder.mark(mark))
+            self._voice.marked(mark)
+            self._sent_mark, self._unsent_mark, self._unmarked_ms = mark, None, 0.0
 
     def _watch(self) -> None:
         """See to it that marks come back. A phone that reads nothing closes no socket, and nothing is heard."""
+        if self._watched or self._timers is None or not self._writable:
+            return
         due_at = self._ledger.due_at
-        if self._timers is None or self._watched or not self._writable or due_at is None:
+        if due_at is None:
             return
         left = due_at + DEAF_SECONDS - self._clock()
         if left > 0:
@@ -169,11 +209,15 @@ class TwilioActor(Member):
     def _confirm(self, echo: MarkEchoed) -> None:
         mark, now = echo.name, self._clock()
         if heard := self._ledger.confirm(mark, now):
-            self._listeners.tell(Played(0.0, mark, echo.position_ms, echo.echoed_at))
+            if self._listeners.want(Played):
+                self._listeners.tell(Played(0.0, mark, echo.position_ms, echo.echoed_at))
             if onset := self._voice.played(mark, now, self._ledger.round_trip_ms or 0.0):
                 post(self._model, onset)
             for each in heard:
                 self._tell_heard(each)
+            if mark == self._sent_mark:
+                # So that one is awaited as long as something plays, and the end of what plays is confirmed.
+                self._send_unsent_mark()
             self._tell_playback()
         elif latency := self._voice.discarded(mark, now, self._ledger.round_trip_ms):
             post(self.parent, latency)
@@ -193,8 +237,9 @@ class TwilioActor(Member):
         post(self.parent, HeardSoFar(heard, to_the_end))
 
     def _tell_playback(self) -> None:
-        assistant, sound = (self._ledger.awaits(self._last_marks.get(sounds)) for sounds in (False, True))
-        if (assistant, sound) != (self._playback.assistant, self._playback.sound):
+        ledger, last_marks, told = self._ledger, self._last_marks, self._playback
+        assistant, sound = ledger.awaits(last_marks.get(False)), ledger.awaits(last_marks.get(True))
+        if assistant is not told.assistant or sound is not told.sound:
             self._playback = Playback(assistant, sound)
             post(self._model, self._playback)
             post(self.parent, self._playback)
@@ -210,6 +255,7 @@ class TwilioActor(Member):
             self._listeners.tell(Cleared(0.0, self._ledger.generation, self._ledger.head_ms(now)))
         heard_out = self._ledger.heard_out(now)
         cut_off = tuple(heard for heard in self._ledger.interrupt(now) if heard.part != SOUND)
+        self._unsent_mark, self._unmarked_ms = None, 0.0
         self._dead_responses |= dead_responses
         self._cut_off_items.update(heard.part.item_id for heard in cut_off)
         self._told_ms.clear()
@@ -230,11 +276,17 @@ class TwilioActor(Member):
             self._cut_off_items.add(part.item_id)
             self._tell_cut_off((Heard(part, 0),))
 
-    def _send(self, text: str) -> None:
+    def _send_unless_more_waits(self) -> None:
+        # A queue forms where this thread does not keep up; then one write for all of it costs less than one for each.
+        if self._unsent and (len(self._unsent) >= AT_ONCE or not self.mailbox.audio_waits):
+            self._send()
+
+    def _send(self, *texts: str) -> None:
+        unsent, self._unsent = self._unsent, []
         if not self._writable:
             return
         try:
-            self._socket.send(text)
+            self._socket.send(*unsent, *texts)
         except OSError as error:
             # Mostly the caller's hang-up, seen here before the reader tells it. The call ends in the usual order.
             self._writable = False

@@ -58,9 +58,9 @@ def instrument(stopwatch: Stopwatch) -> None:
             stopwatch.received(time.monotonic())
         return text
 
-    def timed_send(socket: PhoneSocket, text: str) -> None:
-        send(socket, text)
-        if text.startswith(CLEAR):
+    def timed_send(socket: PhoneSocket, *texts: str) -> None:
+        send(socket, *texts)
+        if texts[0].startswith(CLEAR):
             stopwatch.written(time.monotonic())
 
     setattr(ModelSocket, receive.__name__, timed_receive)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Mapping
+from typing import cast
 from urllib.parse import urlsplit
 
 _ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -67,10 +68,10 @@ class LeanWebsocket(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is a transport in all but its class.
+        self._transport = cast(asyncio.Transport, transport)
         if self._request is not None:
-            transport.write(self._request)
+            self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._unread = self._unread + data if self._unread else data

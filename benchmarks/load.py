@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Self
@@ -26,6 +27,8 @@ class Call:
 
     phone: LeanPhone
     session: LeanSession
+    set_up_s: float = 0.0
+    """from its webhook to its first audio at the model"""
 
 
 @dataclass(slots=True)
@@ -81,9 +84,10 @@ class Load:
             self._phones.append(phone)
             self._joined[number] = asyncio.get_running_loop().create_future()
             async with placing:
+                began_at = time.monotonic()
                 await phone.place(webhook_url, auth_token)
                 session = await self._joined[number]
-            self.calls.append(Call(phone, session))
+            self.calls.append(Call(phone, session, time.monotonic() - began_at))
 
         first = len(self._phones)
         try:
@@ -126,6 +130,9 @@ class Load:
 
     def _join(self, session: LeanSession) -> None:
         self._known.append(session)
+        if session.call is not None and session.call < len(self._phones):
+            phone = self._phones[session.call]
+            session.heard, phone.heard = phone.spoken, session.spoken
         joined = self._joined.get(-1 if session.call is None else session.call)
         if joined is not None and not joined.done():
             joined.set_result(session)

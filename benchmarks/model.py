@@ -15,14 +15,17 @@ from typing import Any
 
 import orjson
 
+from benchmarks.journey import Journey
 from benchmarks.lean_websocket import LeanWebsocket
-from benchmarks.phone import identity_of
+from benchmarks.phone import IDENTITY_BYTES, identity, identity_of
 from simulator.script import tone
 from wire.g711 import FRAME_BYTES
 
 TOKEN_MS = 50
 """An output token of audio is so long."""
 SESSION_SECONDS = 3600
+TIMER_SECONDS = 0.001
+"""A timer is so exact. What were due within that would be waited for again and again."""
 WORD = " la"
 WORD_MS = 300
 """Each word is a delta of the transcript, and takes so long to say."""
@@ -35,6 +38,10 @@ class Answer:
     seconds: float = 10.0
     delta_ms: int = 200
     pace: float = 8.0
+    lead_ms: int = 0
+    """so much of it is sent at once"""
+    endless: bool = False
+    """whether the next answer begins where one ends by itself"""
 
     def __post_init__(self) -> None:
         if min(self.seconds, self.delta_ms, self.pace) <= 0:
@@ -47,7 +54,7 @@ class Answer:
 
     def due(self, delta: int) -> float:
         """When a delta, counted from 0, is sent: seconds after the first."""
-        return delta * self.delta_ms / 1000 / self.pace
+        return max(delta * self.delta_ms - self.lead_ms, 0) / 1000 / self.pace
 
 
 class LeanModel:
@@ -100,7 +107,11 @@ class LeanSession:
         self.websocket = LeanWebsocket(self._receive, self._ended)
         self._loop = asyncio.get_running_loop()
         self._answer = answer
-        self._delta = base64.b64encode(tone(answer.delta_ms)).decode()
+        self.spoken = Journey()
+        """The assistant's 20 ms frames, on their way to the phone."""
+        self.heard: Journey | None = None
+        """The caller's, on their way here; the load knows whose they are when this has joined."""
+        self._tone = tone(answer.delta_ms)
         self._joined = joined
         self._sessions = sessions
         self._count = 0
@@ -119,10 +130,15 @@ class LeanSession:
         """Whether a response is active."""
         return self._response is not None
 
+    def speak(self) -> None:
+        """Begin to answer, if nothing is being said: for a bridge that asks for no greeting."""
+        if self._response is None:
+            self._respond()
+
     def start_speech(self) -> float:
-        """The caller interrupts: an active response is cancelled. Returns the loop's time right before that."""
+        """The caller interrupts: an active response is cancelled. Returns the monotonic time right before that."""
         self._speech_item = self._new("item")
-        now = self._loop.time()
+        now = time.monotonic()
         self._send("input_audio_buffer.speech_started", audio_start_ms=0, item_id=self._speech_item)
         if self._response is not None:
             self._finish("cancelled", {"type": "cancelled", "reason": "turn_detected"})
@@ -172,11 +188,14 @@ class LeanSession:
                 self._refuse("invalid_event")
 
     def _hear(self, audio: bytes) -> None:
+        now = time.monotonic()
         for start in range(0, len(audio), FRAME_BYTES):
-            call, number = identity_of(audio[start : start + FRAME_BYTES])
+            call, number = identity_of(audio, start)
             if self.call is None:
                 self.call, self._next_frame = call, number
                 self._joined(self)
+            if self.heard is not None:
+                self.heard.came(number, now)
             self.frames_received += 1
             self.frames_missed += number != self._next_frame
             self._next_frame = number + 1
@@ -198,17 +217,28 @@ class LeanSession:
         if place is not self._response:
             return  # cancelled meanwhile
         elapsed = self._loop.time() - self._began_at
-        while self._spoken < self._answer.deltas and self._answer.due(self._spoken) <= elapsed:
+        while (
+            self._spoken < self._answer.deltas and self._answer.due(self._spoken) <= elapsed + TIMER_SECONDS
+        ):
             index = {"output_index": 0, "content_index": 0}
             if self._spoken * self._answer.delta_ms >= self._words * WORD_MS:
                 self._words += 1
                 self._send("response.output_audio_transcript.delta", **place, **index, delta=WORD)
-            self._send("response.output_audio.delta", **place, **index, delta=self._delta)
+            delta = base64.b64encode(self._next_audio()).decode()
+            self._send("response.output_audio.delta", **place, **index, delta=delta)
             self._spoken += 1
         if self._spoken < self._answer.deltas:
             self._loop.call_at(self._began_at + self._answer.due(self._spoken), self._speak, place)
         else:
             self._finish("completed", None)
+            if self._answer.endless:
+                self._respond()
+
+    def _next_audio(self) -> bytes:
+        audio, call, now = bytearray(self._tone), self.call or 0, time.monotonic()
+        for start in range(0, len(audio), FRAME_BYTES):
+            audio[start : start + IDENTITY_BYTES] = identity(call, self.spoken.left(now))
+        return bytes(audio)
 
     def _finish(self, status: str, details: dict[str, str] | None) -> None:
         place = self._response

@@ -8,9 +8,11 @@ means that marks come back when it would have been heard. Everything runs in the
 import asyncio
 import secrets
 import struct
+import time
 from collections import deque
 from collections.abc import Callable
 
+from benchmarks.journey import Journey
 from benchmarks.lean_websocket import LeanWebsocket, connect
 from simulator.media_messages import CONNECTED, Clear, Invalid, Mark, Media, Writer, read
 from simulator.twiml import Connect, parse, stream_url
@@ -19,17 +21,23 @@ from wire.g711 import BYTES_PER_MS, FRAME_BYTES, FRAME_MS, ULAW_SILENCE
 
 ACCOUNT_SID = "AC" + "0" * 32
 _IDENTITY = struct.Struct("!HI")
-_SILENCE = ULAW_SILENCE * (FRAME_BYTES - _IDENTITY.size)
+IDENTITY_BYTES = _IDENTITY.size
+_SILENCE = ULAW_SILENCE * (FRAME_BYTES - IDENTITY_BYTES)
 
 
 def caller_frame(call: int, number: int) -> bytes:
     """20 ms of mu-law that say which call they belong to and which of its frames they are."""
-    return _IDENTITY.pack(call, number) + _SILENCE
+    return identity(call, number) + _SILENCE
 
 
-def identity_of(frame: bytes) -> tuple[int, int]:
-    """The call's number and the frame's, of a frame that `caller_frame` made."""
-    return _IDENTITY.unpack_from(frame)
+def identity(call: int, number: int) -> bytes:
+    """What a frame begins with."""
+    return _IDENTITY.pack(call, number)
+
+
+def identity_of(frame: bytes, at: int = 0) -> tuple[int, int]:
+    """The call's number and the frame's, of the frame that begins there."""
+    return _IDENTITY.unpack_from(frame, at)
 
 
 class CallError(Exception):
@@ -43,6 +51,10 @@ class LeanPhone:
         """`number` names the call in its frames: 0 to 65535."""
         self.number = number
         self.frames_sent = 0
+        self.spoken = Journey()
+        """The caller's frames, on their way to the model."""
+        self.heard: Journey | None = None
+        """The assistant's, on their way here; the load knows whose they are once there is a session."""
         self.latest_s = 0.0
         """The longest that a frame left after its time: this machine was busy, and the load less than it says."""
         self.audio_ms = 0.0
@@ -50,7 +62,7 @@ class LeanPhone:
         self.problems: list[str] = []
         """What Twilio would have warned of, and a socket that the server ended."""
         self.on_clear: Callable[[float], None] = lambda at: None
-        """Called with the loop's time when a `clear` has come."""
+        """Called with the monotonic time when a `clear` has come."""
         self._loop = asyncio.get_running_loop()
         self.call_sid = f"CA{secrets.token_hex(16)}"
         self._stream_sid = f"MZ{secrets.token_hex(16)}"
@@ -116,6 +128,7 @@ class LeanPhone:
         now, due = self._loop.time(), self._frame_due()
         self.latest_s = max(self.latest_s, now - due)
         frame = caller_frame(self.number, self.frames_sent)
+        self.spoken.left(time.monotonic())
         self._send(self._writer.media(frame, self.frames_sent * FRAME_MS))
         self.frames_sent += 1
         while self._marks and self._marks[0][0] <= now:
@@ -129,11 +142,15 @@ class LeanPhone:
                 duration_ms = len(audio) / BYTES_PER_MS
                 self._silent_at = max(self._silent_at, now) + duration_ms / 1000
                 self.audio_ms += duration_ms
+                if self.heard is not None:
+                    at = time.monotonic()
+                    for start in range(0, len(audio), FRAME_BYTES):
+                        self.heard.came(identity_of(audio, start)[1], at)
             case Mark(name):
                 # Echoed with the caller's next frame, so up to 20 ms late: a timer for each would be half the load.
                 self._marks.append((self._silent_at, name))
             case Clear():
-                self.on_clear(now)
+                self.on_clear(time.monotonic())
                 self._silent_at = now
                 while self._marks:
                     self._send(self._writer.mark(self._marks.popleft()[1]))

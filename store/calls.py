@@ -4,20 +4,19 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 import store.dialed_tables
 import store.live
 import store.orders
 import store.outbox
 import store.tokens  # noqa: F401  # their tables hold call sids too
-from store.database import StoreError, metadata
+from store.database import metadata
+from store.insertion import insert
 from wire.journal import (
     CallBegan,
     CallEnded,
@@ -132,17 +131,8 @@ class Upserts(NamedTuple):
 @cache
 def upserts(dialect: str) -> Upserts:
     """The statements for "sqlite" or "postgresql". Raises StoreError for others."""
-    match dialect:
-        case "sqlite":
-            insert: Callable[[sa.Table], sqlite.Insert | postgresql.Insert] = sqlite.insert
-        case "postgresql":
-            insert = postgresql.insert
-        case _:
-            raise StoreError(
-                f"the journal is kept in SQLite or PostgreSQL, not in {dialect}; set DATABASE_URL"
-            )
     first_told = ("call_sid", "item_id", "told_at")
-    call, entry, day = insert(calls), insert(entries), insert(spending)
+    call, entry, day = (insert(dialect, table) for table in (calls, entries, spending))
     told = (
         "stream_sid",
         "caller",
@@ -258,11 +248,10 @@ def settle(
 
     Should a stream of it be told later, it goes on from there.
     """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     end = {"ended_at": ended_at, "outcome": outcome, "next_answer": Then.HANG_UP.value}
     row = _call_row(record, began_at) | end
     connection.execute(
-        dialect.insert(calls)
+        insert(connection.dialect.name, calls)
         .values(row)
         .on_conflict_do_update(
             index_elements=["call_sid"], set_=end, where=calls.c.next_answer == Then.RESUME.value

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from store import calls
 from store.database import Database
 from store.dialed_tables import dialed, gate
+from store.insertion import insert
 from wire.call_progress import COMPLETED, FAILED, IN_PROGRESS, OUTCOMES, QUEUED, is_final, later
 from wire.dial_rate import DialRate, Placed, Wait, admit
 from wire.journal import OUTBOUND, CallRecord
@@ -261,8 +261,7 @@ def _overdue(now: float) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _hold_gate(connection: sa.Connection) -> Placed:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    first = dialect.insert(gate).values(id=1, day="", today=0, lately="[]")
+    first = insert(connection.dialect.name, gate).values(id=1, day="", today=0, lately="[]")
     connection.execute(first.on_conflict_do_nothing())
     row = connection.execute(sa.select(gate).with_for_update()).one()
     return Placed(row.day, row.today, tuple(json.loads(row.lately)))

@@ -23,9 +23,9 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from store.database import Database, metadata
+from store.insertion import insert
 
 TOKEN_BYTES = 32
 """256 random bits."""
@@ -223,8 +223,8 @@ def ticket(token: str) -> str:
 
 
 def _insert_if_new(connection: sa.Connection, **row: Any) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(_calls).values(**row).on_conflict_do_nothing())
+    statement = insert(connection.dialect.name, _calls).values(**row)
+    connection.execute(statement.on_conflict_do_nothing())
 
 
 def _digest(token: str) -> str:

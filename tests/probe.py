@@ -33,6 +33,10 @@ class Probe(ActorRef[Any]):
             raise pykka.ActorDeadError(f"{self.actor_urn} not found")
         self._told.put(message)
 
+    def want(self, kind: type) -> bool:
+        """Where it stands for a call's listeners: there is somebody for everything."""
+        return True
+
     def die(self) -> None:
         """From now on, telling it raises, as with a dead actor."""
         self.actor_stopped.set()
@@ -63,6 +67,8 @@ class FakeMediaSocket:
         self.journal: list[str] = [] if journal is None else journal
         """Shared with other fakes where a test is about their order."""
         self.refusal: OSError | None = None
+        self.writes = 0
+        """How many there were, of one message or several."""
         self.sending = threading.Event()
         """Set when a send has begun."""
         self.closing = threading.Event()
@@ -85,14 +91,16 @@ class FakeMediaSocket:
         """Let `close` wait until `abort`."""
         self._close_blocks = True
 
-    def send(self, text: str) -> None:
+    def send(self, *texts: str) -> None:
         self.sending.set()
         self._flowing.wait(PATIENCE_SECONDS)
         if self.refusal is not None:
             raise self.refusal
         if self.aborted.is_set():
             raise ConnectionError("aborted")
-        self._sent.put(text)
+        self.writes += 1
+        for text in texts:
+            self._sent.put(text)
 
     def close(self, code: int, reason: str) -> None:
         self.journal.append(f"phone closed {code}")
@@ -143,6 +151,8 @@ class FakeModelSocket(ModelSocket):
         """`close` waits for ever; only an `abort` from outside ends it."""
         self.release_seconds = 0.0
         """How long giving the descriptor back takes."""
+        self.writes = 0
+        """How many there were, of one message or several."""
         self._aborted = False
         self._gone = threading.Event()
         self._received: queue.SimpleQueue[str | _Pong | None] = queue.SimpleQueue()
@@ -162,10 +172,12 @@ class FakeModelSocket(ModelSocket):
             raise ModelSocketError(self._end, self._end_is_permanent)
         return None if isinstance(text, _Pong) else text
 
-    def send(self, text: str) -> None:
+    def send(self, *texts: str) -> None:
         if self._gone.is_set():
             raise ModelSocketError("cannot be written: it is gone")
-        self._sent.put(text)
+        self.writes += 1
+        for text in texts:
+            self._sent.put(text)
 
     def ping(self) -> None:
         if self._gone.is_set():

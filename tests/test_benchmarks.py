@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import orjson
 import pytest
@@ -19,10 +20,13 @@ from websockets.sync.server import ServerConnection, serve
 
 from benchmarks import lean_websocket
 from benchmarks.interruption import Measurement, Times, failures, report
+from benchmarks.journey import Journey, Passage
 from benchmarks.lean_websocket import LeanWebsocket
 from benchmarks.load import Totals
 from benchmarks.model import Answer, LeanModel
 from benchmarks.phone import caller_frame, identity_of
+from benchmarks.plot import svg
+from benchmarks.process_tree import use_of
 
 ROOT = Path(__file__).parent.parent
 SIZES = (0, 1, 125, 126, 65_535, 65_536, 200_000)
@@ -41,6 +45,61 @@ def test_the_interruption_benchmark_runs_and_prints() -> None:
     assert outside is not None, ran.stdout
     assert int(inside[1]) == int(outside[1]) > 0
     assert "problem" not in ran.stdout
+
+
+@pytest.mark.slow
+def test_the_audio_benchmark_runs_and_compares() -> None:
+    options = ["--calls", "2", "--seconds", "2", "--straightforward"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "audio.py"), *options]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=55)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.search(r"^ +2  this ", ran.stdout, re.MULTILINE)
+    assert re.search(r"straightforward needs so many times as much: CPU \d", ran.stdout)
+
+
+def test_what_becomes_of_each_frame_is_counted() -> None:
+    journey = Journey()
+    for at in range(3):
+        journey.came(journey.left(at), at + 0.5)  # before the beginning
+    journey.begin()
+    for at in range(10, 20):
+        journey.left(at)
+    for number, delay in ((3, 0.1), (5, 0.2), (4, 0.3), (5, 0.0), (6, 0.4)):
+        journey.came(number, number + 7 + delay)
+    journey.end()
+    journey.came(journey.left(20), 21)
+    passage = Passage.of([journey])
+    assert (passage.sent, passage.lost, passage.reordered, passage.duplicates) == (10, 6, 1, 1)
+    assert [round(each, 1) for each in passage.delays] == [0.1, 0.2, 0.3, 0.4]
+    assert not passage.whole
+    assert passage.figures()["max_ms"] == pytest.approx(400)
+
+
+def test_what_was_found_is_drawn() -> None:
+    found = [
+        {"server": name, "calls": calls, "cpu_ms": 5.0, "in": {"p99_ms": 1.0}, "out": {"p99_ms": 90_000.0}}
+        for name in ("this", "another")
+        for calls in (50, 100)
+    ]
+    picture = ElementTree.fromstring(svg(found))
+    assert len(picture.findall("{*}polyline")) == 4
+    assert {"this", "another", "50", "100"} <= {text.text for text in picture.findall("{*}text")}
+
+
+def test_a_process_and_its_children_are_accounted_for() -> None:
+    burn = "import os; [sum(range(1000)) for _ in range(20_000)]; print(flush=True); input()"
+    spawn = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", spawn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        used = use_of(parent.pid)
+        parent.communicate(b"\n")
+    assert used.cpu_s > 0.05
+    assert used.threads == 2
+    assert used.memory_mib > 1
+    assert (used - used).cpu_s == 0
 
 
 def measurement(**changes: Any) -> Measurement:

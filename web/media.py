@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 
 from flask import Flask
@@ -133,7 +132,6 @@ class MediaStream:
         self._socket = socket
         self._shared = shared
         self._call: LiveCall | None = None
-        self._receive: Callable[[str | bytes], None] = self._expect_connected
         self._name = "media stream"
 
     def run(self) -> None:
@@ -142,7 +140,7 @@ class MediaStream:
         code = INTERNAL_ERROR
         try:
             self._socket.end_by(START_SECONDS)
-            reason = self._socket.read(lambda text: self._receive(text))
+            reason = self._socket.read(self._expect_connected)
             if self._call is None:
                 logger.warning("%s: ended before it started: %s", self._name, reason)
         except (ProtocolError, RefusedStream) as error:
@@ -165,7 +163,7 @@ class MediaStream:
         message = twilio.parse(text)
         if not isinstance(message, twilio.Connected):
             raise ProtocolError(f"{type(message).__name__.lower()} where connected is expected")
-        self._receive = self._expect_start
+        self._socket.give_to(self._expect_start)
 
     def _expect_start(self, text: str | bytes) -> None:
         start = twilio.parse(text)
@@ -191,7 +189,7 @@ class MediaStream:
         if self._call is None:
             raise NoRoom("the call could not be started here")
         self._socket.end_by(float("inf"))
-        self._receive = self._call.reader.receive
+        self._socket.give_to(self._call.reader.receive)
 
     def _admit(self, start: twilio.Start) -> int:
         if (start.encoding, start.sample_rate, start.channels) != ("audio/x-mulaw", SAMPLE_RATE, 1):

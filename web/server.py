@@ -1,5 +1,6 @@
 """gunicorn with the settings that calls need, and workers that hand their calls over before they end themselves."""
 
+import gc
 import logging
 import math
 import os
@@ -52,17 +53,13 @@ def graceful_seconds(drain_seconds: float) -> int:
     return math.ceil(drain_seconds + HANDOVER_SECONDS + JOURNAL_SECONDS + FAREWELL_SECONDS + EXIT_SECONDS)
 
 
-class CallWorker(ThreadWorker):  # type: ignore[misc]
-    """gthread, but the more calls a worker has, the longer it hesitates to accept: the others are first.
-
-    Without this the workers race for each connection, and one may fill up with calls beside an idle one. And one that
-    cannot open the database waits for it, because of a worker that ends so early gunicorn ends all others.
-    """
+class PatientWorker(Worker):  # type: ignore[misc]
+    """A worker that cannot open the database waits for it: of one that ends so early gunicorn ends all others."""
 
     def load_wsgi(self) -> None:
         """Make the application, as soon as the database can be opened. Runs in the worker's main thread."""
         waiting = False
-        while self.alive and self.is_parent_alive():
+        while self.alive and self.ppid == os.getppid():
             # gunicorn's master kills a worker of which it hears nothing for half a minute.
             self.notify()
             try:
@@ -75,15 +72,25 @@ class CallWorker(ThreadWorker):  # type: ignore[misc]
             else:
                 if waiting:
                     logger.info("this worker has the database, and serves")
+                # What is there now stays: a full collection that goes through it holds every call up for 10 ms.
+                gc.collect()
+                gc.freeze()
                 return
         raise SystemExit
+
+
+class CallWorker(PatientWorker, ThreadWorker):  # type: ignore[misc]
+    """gthread, but the more calls a worker has, the longer it hesitates to accept: the others are first.
+
+    Without this the workers race for each connection, and one may fill up with calls beside an idle one.
+    """
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection, if no other worker has by now. Runs in the worker's main thread."""
         calls: Calls = self.wsgi.extensions[CALLS]
         if calls.draining:
             time.sleep(DRAINING_SECONDS)
-        elif calls.count:
+        elif calls.count and self.cfg.workers > 1:
             time.sleep(SPREAD_SECONDS * calls.count / calls.limit)
         super().accept(listener)
 
@@ -91,7 +98,12 @@ class CallWorker(ThreadWorker):  # type: ignore[misc]
 class Server(BaseApplication):  # type: ignore[misc]
     """The server: `run` blocks until it is told to stop. SIGHUP prepares again, for new workers."""
 
-    def __init__(self, prepare: Callable[[], Preparation], ready: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        prepare: Callable[[], Preparation],
+        ready: Callable[[str], object],
+        worker_class: type[PatientWorker] = CallWorker,
+    ) -> None:
         """`ready` is told where the webhook is, once it can be called. Raises what `prepare` raises.
 
         `prepare` is called in gunicorn's master, at the start and at each reload: workers read nothing that could be
@@ -100,6 +112,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._prepare = prepare
         self._preparation = prepare()
         self._ready = ready
+        self._worker_class = worker_class
         self._metrics = MetricsDirectory()
         self._loaded = False
         super().__init__()
@@ -116,7 +129,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         for name, value in {
             "bind": [f"{host}:{settings.port}"],
-            "worker_class": CallWorker,
+            "worker_class": self._worker_class,
             "workers": settings.workers,
             "threads": settings.threads,
             "keepalive": 0,

@@ -4,7 +4,9 @@
 """
 
 import contextlib
+import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +14,8 @@ from typing import Any
 
 from simple_websocket import ConnectionClosed, Server
 from wsproto.utilities import LocalProtocolError
+
+from wire.frames import FrameReader, text_frame
 
 UNACKNOWLEDGED_MS = 10_000
 """A phone that takes no data for so long is gone; the kernel then ends a blocked send."""
@@ -31,7 +35,8 @@ class OwnedSocket:
     """The upgraded connection's socket, as simple-websocket uses it: one owner, whole sends.
 
     simple-websocket calls `send` from two threads (ours, and the reader's pong) without a lock, and ignores short
-    writes; here a send is whole, and one at a time.
+    writes; here a send is whole, and one at a time. And its `recv` hands it only what `wire.frames` leaves to it:
+    whole text frames go to `receive` at once, because wsproto needs ten times as long for each.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -40,6 +45,9 @@ class OwnedSocket:
         """Whether the answer to the upgrade was ours; a refusal is the server's to send."""
         self.ended_by = ""
         """How the connection ended, where it did without a close frame."""
+        self.receive: Callable[[str], None] | None = None
+        """Takes whole text frames; None: everything goes to the library, the upgrade for one."""
+        self._frames = FrameReader(masked=True, limit=MAX_MESSAGE_BYTES)
         self._sending = threading.Lock()
         self._recv_until = float("inf")
         # Werkzeug leaves Nagle's algorithm on; the buffer bounds what a stalled phone can pile up in the kernel.
@@ -47,24 +55,42 @@ class OwnedSocket:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-        connection.settimeout(SILENT_SECONDS)
+        _limit_waiting(connection)
 
     def send(self, data: bytes) -> int:
         """All of `data`, or an OSError."""
         with self._sending:
             self.upgraded = True
-            self._socket.sendall(data)
+            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
+            if (sent := self._socket.send(data)) < len(data):
+                self._socket.sendall(data[sent:])
         return len(data)
 
     def recv(self, size: int) -> bytes:
-        """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come."""
+        """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come.
+
+        What the receiver raises passes through.
+        """
+        frames = self._frames
+        if self.receive is None:
+            return self._recv(size)
+        while True:
+            while isinstance(found := frames.take(), str):
+                self.receive(found)
+            if found is not None:
+                return found
+            if not (data := self._recv(size)):
+                return data
+            frames.feed(data)
+
+    def _recv(self, size: int) -> bytes:
         if time.monotonic() > self._recv_until:
             raise TimeoutError("closing")
         try:
             data = self._socket.recv(size)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             self.ended_by = f"nothing came for {SILENT_SECONDS:.0f} s"
-            raise
+            raise TimeoutError(self.ended_by) from None
         except OSError as error:
             self.ended_by = f"connection lost: {error.strerror or error}"
             raise
@@ -88,6 +114,22 @@ class OwnedSocket:
     def fileno(self) -> int:
         """The descriptor."""
         return self._socket.fileno()
+
+
+def _limit_waiting(connection: socket.socket) -> None:
+    """Nothing waits for this connection for more than SILENT_SECONDS.
+
+    The kernel sees to it, and fails with EAGAIN: with a timeout of its own Python polls before each read and write,
+    which is one more system call for every frame. gevent's sockets never block, and need the timeout.
+    """
+    connection.settimeout(None)
+    if os.get_blocking(connection.fileno()):
+        seconds = int(SILENT_SECONDS)
+        limit = struct.pack("ll", seconds, int((SILENT_SECONDS - seconds) * 1_000_000))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    else:
+        connection.settimeout(SILENT_SECONDS)
 
 
 def own_upgraded_sockets(app: _WSGI) -> _WSGI:
@@ -169,13 +211,8 @@ class PhoneSocket:
         """
         websocket = self._websocket
 
-        def deliver() -> None:
-            while websocket.input_buffer:
-                receive(websocket.input_buffer.pop(0))
-
-        websocket.event.deliver = deliver
+        self.give_to(receive)
         try:
-            deliver()  # what came along with the upgrade
             websocket.thread.target()
         finally:
             self._read_ended.set()
@@ -185,16 +222,26 @@ class PhoneSocket:
             f"socket closed with code {int(websocket.close_reason)} {websocket.close_message or ''}".rstrip()
         )
 
+    def give_to(self, receive: Callable[[str | bytes], None]) -> None:
+        """From the next message on, those that `read` reads are for somebody else."""
+        buffer = self._websocket.input_buffer
+
+        def deliver() -> None:
+            while buffer:
+                receive(buffer.pop(0))
+
+        self._websocket.event.deliver = deliver
+        self._socket.receive = receive
+
     def end_by(self, seconds: float) -> None:
         """Stop reading in so many seconds, however much the peer still says; infinity takes that back."""
         self._socket.end_by(seconds)
 
-    def send(self, text: str) -> None:
-        """Send one text frame. Raises ConnectionError when the socket has ended."""
-        try:
-            self._websocket.send(text)
-        except (ConnectionClosed, LocalProtocolError) as error:
-            raise ConnectionError(str(error) or type(error).__name__) from None
+    def send(self, *texts: str) -> None:
+        """Send text frames, in one write. Raises ConnectionError when the socket has ended."""
+        if self._closed or not self._websocket.connected:
+            raise ConnectionError("the socket is closed")
+        self._socket.send(b"".join(map(text_frame, texts)))
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, give the peer a moment to answer it, end the connection. Never raises.

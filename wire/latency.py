@@ -191,8 +191,17 @@ class AssistantVoice:
         self._last_mark: str | None = None
         self._cleared: dict[str, tuple[SpeechEdge, float]] = {}
 
+    def listens_to(self, response_id: str) -> bool:
+        """Whether the next audio of this response may be what is heard first of it, and so needs its own mark."""
+        if response_id != self._response_id:
+            return True
+        return self._watched is not None and self._watched.mark is None
+
     def written(self, response_id: str, payload: str, mark: str, received_at: float, now: float) -> None:
-        """Audio (base64 of mu-law) and the mark behind it went out, which the model's reader had at `received_at`."""
+        """Audio (base64 of mu-law) and the mark behind it went out, which the model's reader had at `received_at`.
+
+        Audio whose mark follows later, is only `marked` then; where `listens_to` says so, it must not.
+        """
         if response_id != self._response_id:
             self._response_id = response_id
             if self._last_mark is None:
@@ -202,6 +211,10 @@ class AssistantVoice:
         watched = self._watched
         if watched is not None and watched.mark is None and watched.response_id == response_id:
             watched.listen(payload, mark)
+
+    def marked(self, mark: str) -> None:
+        """The mark behind what was written went out."""
+        self._last_mark = mark
 
     def played(self, mark: str, now: float, round_trip_ms: float) -> Onset | None:
         """A mark came back that playback has passed, which the ledger knows."""

@@ -26,6 +26,7 @@ WebSocket Messages", on `mark` and `clear`.
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 ROUND_TRIP_SAMPLES = 64
 """How many echoes the round trip is the minimum of: delays only ever add to it."""
@@ -34,9 +35,11 @@ ENDED_KEPT = 64
 """How many parts that were heard to their ends are remembered; it is asked for right after that became known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One content part of one item: the unit that the model can be told about."""
+class Part(NamedTuple):
+    """One content part of one item: the unit that the model can be told about.
+
+    A tuple, because it is looked up in dictionaries for every piece of audio: a tuple is hashed and compared in C.
+    """
 
     item_id: str
     content_index: int
@@ -52,7 +55,7 @@ class Heard:
     """how much of it had gone to the phone by then"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Mark:
     position_ms: float
     due_at: float
@@ -74,6 +77,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIP_SAMPLES)
+        self._round_trip_ms: float | None = None
         self._generation = 0
         self._marks_sent = 0
         self._start_generation()
@@ -94,7 +98,7 @@ class Ledger:
     @property
     def round_trip_ms(self) -> float | None:
         """Between sending to the phone and an echo from it; None before the first echo."""
-        return min(self._round_trips) * 1000 if self._round_trips else None
+        return self._round_trip_ms
 
     @property
     def pending(self) -> bool:
@@ -178,12 +182,14 @@ class Ledger:
         if passed is None:
             return ()
         heard: dict[Part, float] = {}
-        for name in list(self._marks):
+        while True:
+            name = next(iter(self._marks))
             each = self._marks.pop(name)
             heard[each.part] = each.part_ms
             if name == mark:
                 break
         self._round_trips.append(max(now - passed.due_at, 0.0))
+        self._round_trip_ms = min(self._round_trips) * 1000
         self._confirmed_ms = passed.position_ms
         if passed.position_ms > self._run_start_ms:
             self._confirmed_at = now
@@ -226,6 +232,11 @@ class Ledger:
         return [Heard(part, int(heard[part]), int(queued[part])) for part in heard]
 
     def _forget_what_was_heard(self) -> None:
+        # Mostly there is nothing to forget, and this is asked at every mark.
+        if not (self._finished or self._broken_off):
+            return
+        if self._segments and self._segments[0].end_ms > self._confirmed_ms:
+            return
         # Whole parts, wherever they stand: one that is not complete may stand before them for ever, because its
         # session was lost, and what is left of one that is cut off has to be known from its beginning.
         keep = {segment.part for segment in self._segments if segment.end_ms > self._confirmed_ms}

@@ -4,6 +4,7 @@ The beta names of events are understood as well as those of GA, because a server
 could be mistaken for GA. Source: as in `wire.realtime`.
 """
 
+from binascii import a2b_base64
 from typing import Any
 
 from wire.g711 import BYTES_PER_MS
@@ -34,6 +35,8 @@ from wire.realtime import (
     Usage,
 )
 
+_AUDIO_DELTA_FIELDS = ("response_id", "item_id", "content_index", "delta")
+
 
 def parse(text: str | bytes) -> Event:
     """One server event. Raises ProtocolError for binary frames, bad JSON, missing fields and bad base64."""
@@ -41,8 +44,7 @@ def parse(text: str | bytes) -> Event:
     kind = required(event, "type", str)
     match kind:
         case "response.output_audio.delta" | "response.audio.delta":
-            payload = required(event, "delta", str)
-            return AudioDelta(*_part(event), payload, audio_length(payload) / BYTES_PER_MS)
+            return _audio_delta(event)
         case "response.output_audio.done" | "response.audio.done":
             return AudioDone(*_part(event))
         case "input_audio_buffer.speech_started":
@@ -85,6 +87,19 @@ def parse(text: str | bytes) -> Event:
             return _error(required(event, "error", dict))
         case _:
             return Other(kind, event)
+
+
+def _audio_delta(event: dict[str, Any]) -> AudioDelta:
+    response_id, item_id, content_index, payload = map(event.get, _AUDIO_DELTA_FIELDS)
+    if type(response_id) is type(item_id) is type(payload) is str and type(content_index) is int:
+        try:
+            # At once, because this is done 50 times a second for every call; what is wrong, is said below.
+            duration_ms = len(a2b_base64(payload, strict_mode=True)) / BYTES_PER_MS
+            return AudioDelta(response_id, item_id, content_index, payload, duration_ms)
+        except ValueError:
+            pass
+    payload = required(event, "delta", str)
+    return AudioDelta(*_part(event), payload, audio_length(payload) / BYTES_PER_MS)
 
 
 def _part(event: dict[str, Any]) -> tuple[str, str, int]:

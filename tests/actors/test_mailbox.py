@@ -98,6 +98,20 @@ def test_held_audio_waits_while_control_goes_on_and_then_comes_in_order() -> Non
     assert drain(mailbox) == ["before", "during"]
 
 
+def test_audio_waits_while_it_can_be_taken_and_control_does_not_count() -> None:
+    mailbox = Mailbox()
+    mailbox.put(control("c"))
+    assert not mailbox.audio_waits
+    mailbox.put(audio("a"))
+    assert mailbox.audio_waits
+    mailbox.hold_audio()
+    assert not mailbox.audio_waits
+    mailbox.release_audio()
+    assert mailbox.audio_waits
+    assert drain(mailbox) == ["c", "a"]
+    assert not mailbox.audio_waits
+
+
 def test_held_audio_is_bounded_like_any_other() -> None:
     mailbox = Mailbox(audio_limit_ms=40)
     mailbox.hold_audio()

@@ -590,6 +590,29 @@ def test_a_frame_of_a_mebibyte_arrives_whole_both_ways(start: Callable[[Handler]
         assert socket.receive() == big
 
 
+def test_whole_messages_are_read_and_written_past_the_library(
+    start: Callable[[Handler], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """websocket-client keeps to the socket that it was given: what is read before it asks never gets there."""
+
+    def handler(connection: ServerConnection) -> None:
+        connection.send(connection.recv())
+        connection.send(connection.recv())
+        connection.send(b"binary")
+        connection.recv()
+
+    with connected(start(handler)) as socket:
+        for library in ("recv_data", "send", "send_frame"):
+            monkeypatch.setattr(
+                socket._websocket, library, lambda *given: pytest.fail("the library had a part")
+            )
+        socket.send("one", "two" * 100)
+        assert [socket.receive(), socket.receive()] == ["one", "two" * 100]
+        monkeypatch.undo()
+        with pytest.raises(ModelSocketError, match="binary frame of 6 bytes"):
+            socket.receive()
+
+
 def test_reading_and_writing_at_once_mixes_nothing_up(start: Callable[[Handler], str]) -> None:
     count = 300
 

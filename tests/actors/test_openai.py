@@ -25,6 +25,7 @@ from actors.messages import (
     Floor,
     FloorChanged,
     Interrupt,
+    Open,
     Playback,
     Remember,
     Respond,
@@ -330,6 +331,31 @@ def test_caller_audio_is_held_until_the_session_begins_the_oldest_dropped_and_th
 def test_there_is_room_for_all_that_a_session_hears_again_when_it_begins() -> None:
     """The phone's reader hands over what it has kept at once."""
     assert OpenAIActor.audio_limit_ms > 1000 * KEPT_SPEECH_SECONDS
+
+
+def test_what_has_queued_up_goes_out_in_few_writes_and_in_its_order(model: Model) -> None:
+    model.ready()
+    before = model.socket.writes
+    assert isinstance(model.actor.mailbox.get().message, Open)  # nothing is to be started
+    payloads = [base64.b64encode(bytes([number]) * 160).decode() for number in range(40)]
+    for payload in payloads:
+        model.actor.actor_ref.tell(CallerAudio(20, payload, model.seconds))
+    while not model.actor.mailbox.empty():
+        model.actor.on_receive(model.actor.mailbox.get().message)
+    assert [event["audio"] for event in model.socket.sent()] == payloads
+    assert model.socket.writes == before + 2
+
+
+def test_what_the_model_is_told_does_not_overtake_the_caller(model: Model) -> None:
+    model.ready()
+    model.actor.actor_ref.tell(CallerAudio(20, "AAAA", model.seconds))
+    model.handle(CallerAudio(20, "BBBB", model.seconds))
+    assert model.socket.sent() == []
+    model.handle(Respond(None))
+    assert [event["type"] for event in model.socket.sent()] == [
+        "input_audio_buffer.append",
+        "response.create",
+    ]
 
 
 def test_audio_stays_in_the_mailbox_until_the_session_begins(model: Model) -> None:

@@ -521,6 +521,89 @@ def test_answers_that_were_cut_off_leave_nothing_behind(phone: Phone) -> None:
     assert len(phone.actor._told_ms) == len(phone.actor._ledger._segments) == 0
 
 
+# Small pieces
+
+
+def voice(part: Part = A, duration_ms: float = 20) -> AssistantAudio:
+    """A piece that can be heard, and is too small for a mark of its own."""
+    return AssistantAudio(
+        duration_ms, "resp_1", part, base64.b64encode(b"\x10" * int(duration_ms * 8)).decode()
+    )
+
+
+def test_small_pieces_share_a_mark_as_long_as_one_is_awaited(phone: Phone) -> None:
+    phone.handle(*[voice() for _ in range(11)])
+    assert phone.events() == ["media", "mark", *["media"] * 5, "mark", *["media"] * 5, "mark"]
+
+
+def test_the_last_small_piece_gets_its_mark_when_the_one_before_it_was_heard(phone: Phone) -> None:
+    """The model may stop in the middle of an answer: that nothing is heard any more, must be known."""
+    phone.handle(voice(), voice(), voice())
+    [first] = phone.marks()
+    phone.now += 0.06
+    phone.handle(MarkEchoed(first))
+    [last] = phone.marks()
+    assert phone.playback() == [ASSISTANT]
+    phone.handle(MarkEchoed(last))
+    assert phone.playback() == [SILENT]
+    assert phone.marks() == []
+
+
+def test_the_last_small_piece_gets_its_mark_when_the_model_has_finished(phone: Phone) -> None:
+    phone.handle(voice(), voice(), AssistantAudioDone(0.0, A))
+    first, last = phone.marks()
+    phone.handle(MarkEchoed(first), MarkEchoed(last))
+    assert phone.heard()[-1] == ("item_a", 40, 40, True)
+    assert phone.marks() == []
+
+
+def test_a_clear_takes_the_small_pieces_along_whose_mark_was_not_sent(phone: Phone) -> None:
+    phone.handle(voice(), voice(), voice())
+    [first] = phone.marks()
+    phone.now += 0.03
+    phone.handle(Interrupt(frozenset({"resp_1"})), MarkEchoed(first))
+    assert phone.events() == ["clear"]
+    assert phone.cut_off() == [CutOff((Heard(A, 30, 60),))]
+    phone.handle(AssistantAudio(20, "resp_2", B, voice().payload))
+    assert phone.events() == ["media", "mark"]
+
+
+def test_an_answer_that_begins_with_silence_has_the_mark_that_its_latency_is_measured_by(
+    phone: Phone,
+) -> None:
+    phone.handle(audio(A, 20), audio(A, 20), voice(), voice())
+    assert phone.events() == ["media", "mark"] * 3 + ["media"]
+
+
+# A queue has formed
+
+
+def test_what_has_queued_up_goes_out_in_few_writes_and_in_its_order(phone: Phone) -> None:
+    pieces = [audio(A, 100 + number) for number in range(20)]
+    phone.take_from_mailbox(*pieces)
+    sent = phone.socket.sent()
+    assert [message["event"] for message in sent] == ["media", "mark"] * 20
+    assert [each["media"]["payload"] for each in sent[::2]] == [piece.payload for piece in pieces]
+    assert phone.socket.writes == 3
+
+
+@pytest.mark.parametrize(
+    "last", [AssistantAudioDone(0.0, A), AssistantAudioDone(0.0, B), audio(B, response="dead")]
+)
+def test_whatever_comes_last_nothing_stays_unsent(phone: Phone, last: Any) -> None:
+    phone.handle(Interrupt(frozenset({"dead"})))
+    phone.take_from_mailbox(audio(), last)
+    assert phone.events() == ["media", "mark"]
+
+
+def test_a_clear_goes_out_behind_what_was_queued_before_it(phone: Phone) -> None:
+    phone.actor.actor_ref.tell(audio())
+    phone.handle(audio())
+    assert phone.events() == []
+    phone.handle(Interrupt(frozenset({"resp_1"})))
+    assert phone.events() == ["media", "mark", "clear"]
+
+
 # A socket that does not take what it is sent
 
 

@@ -1,6 +1,7 @@
 """The media socket over a real connection, and the third-party seams that it stands on."""
 
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from flask_sock import Sock
 from simple_websocket import Server
 from werkzeug.serving import make_server
 
-from web.sockets import MAX_MESSAGE_BYTES, SERVER_OPTIONS, PhoneSocket, own_upgraded_sockets
+from web.sockets import MAX_MESSAGE_BYTES, SERVER_OPTIONS, OwnedSocket, PhoneSocket, own_upgraded_sockets
 
 PATIENCE = 5.0
 
@@ -188,3 +189,51 @@ def test_silence_that_lasts_too_long_ends_the_socket(url: str, route: Route) -> 
         phone.end_by(0)
         client.send("too late to be read on")
         assert route.ended.get(timeout=PATIENCE).startswith("socket closed")
+
+
+def test_whole_messages_are_read_and_written_past_the_library(url: str, route: Route) -> None:
+    """simple-websocket reads its socket with `recv`, and nothing else: what that keeps to itself never gets there."""
+    with connected(url) as client:
+        phone = route.sockets.get(timeout=PATIENCE)
+        library = phone._websocket
+        library.ws.receive_data = library.ws.send = lambda data: pytest.fail("the library had a part in it")
+        client.send("x" * 300)
+        assert route.messages.get(timeout=PATIENCE) == "x" * 300
+        phone.send("one", "two")
+        assert [client.recv(), client.recv()] == ["one", "two"]
+        del library.ws.receive_data, library.ws.send
+        client.send_close()
+    assert route.ended.get(timeout=PATIENCE).startswith("socket closed with code 1000")
+
+
+def test_fragments_binary_frames_and_what_is_no_text_are_left_to_the_library(url: str, route: Route) -> None:
+    with connected(url) as client:
+        abnf = websocket.ABNF
+        client.send("first")
+        client.send_frame(abnf.create_frame("fragm", abnf.OPCODE_TEXT, 0))
+        client.ping("between")
+        client.send_frame(abnf.create_frame("ented", abnf.OPCODE_CONT, 1))
+        client.send_binary(b"binary")
+        client.send("last")
+        got = [route.messages.get(timeout=PATIENCE) for _ in range(4)]
+        assert got == ["first", "fragmented", b"binary", "last"]
+        assert client.recv_data(control_frame=True) == (abnf.OPCODE_PONG, b"between")
+        client.send_frame(abnf(1, 0, 0, 0, abnf.OPCODE_TEXT, 1, b"\xff"))
+        assert route.ended.get(timeout=PATIENCE).startswith("socket closed with code 1007")
+
+
+def test_the_kernel_gives_a_silent_socket_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.sockets.SILENT_SECONDS", 0.05)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as theirs,
+        listener.accept()[0] as ours,
+    ):
+        owned = OwnedSocket(ours)
+        assert ours.gettimeout() is None
+        with pytest.raises(TimeoutError):
+            owned.recv(1024)
+        assert owned.ended_by.startswith("nothing came for")
+        with pytest.raises(OSError):
+            owned.send(b"x" * 10_000_000)
+        assert theirs.recv(1) == b"x", "it was there, and did not read"

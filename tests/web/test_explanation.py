@@ -1,0 +1,65 @@
+"""What is said of a machine and its settings."""
+
+from typing import Any
+
+import pytest
+
+from config import Settings
+from web.explanation import Machine, WorkerKind, explain
+
+ROOMY = {"cores": 2, "memory_mib": 8192.0, "files": 65_536, "threads": 10**9}
+
+
+def explained(
+    kind: WorkerKind = "gthread", machine: dict[str, Any] | None = None, **settings: Any
+) -> list[str]:
+    given = Settings(openai_api_key="sk-test", **settings)
+    return explain(given, Machine(**ROOMY | (machine or {})), kind)
+
+
+def test_each_setting_is_said_with_its_reason() -> None:
+    worker, workers, threads, calls, cores, *advice = explained(workers=2, threads=100)
+    assert worker.startswith("worker: gthread, ")
+    assert workers == "WORKERS: 2, as set"
+    assert threads == "THREADS: 100 a worker, as set; 96 of them for calls, the others answer webhooks"
+    assert calls.startswith("calls: room for 192, limited by THREADS; ")
+    assert cores.startswith("cores: they carry about 200 calls")
+    assert advice == []
+
+
+def test_what_is_not_set_comes_from_the_machine() -> None:
+    lines = "\n".join(explained())
+    assert "one for each of the 2 cores" in lines
+    assert "about as many calls as a core carries" in lines
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        ({"files": 256}, "room for 128, limited by open files: ulimit -n"),
+        ({"threads": 512}, "room for 99, limited by threads: pids.max"),
+        ({"memory_mib": 190.0}, "room for 100, limited by memory"),
+    ],
+)
+def test_the_narrowest_limit_is_named_and_what_to_raise(machine: dict[str, Any], said: str) -> None:
+    lines = explained(machine=machine, workers=2, threads=100)
+    assert said in lines[3]
+    assert lines[-1].startswith("advice: raise ")
+
+
+def test_more_calls_than_the_cores_carry_are_advised_against() -> None:
+    assert "lower THREADS" in explained(workers=2, threads=500)[-1]
+    assert "more than 2 gain nothing" in "\n".join(explained(workers=4, threads=20))
+
+
+def test_greenlets_are_not_limited_by_threads() -> None:
+    lines = explained("gevent", {"threads": 100}, workers=2, threads=100)
+    assert "limited by THREADS" in lines[3]
+    assert "pids.max" not in "\n".join(lines)
+
+
+def test_this_machine_can_be_looked_at() -> None:
+    machine = Machine.here()
+    assert machine.cores >= 1
+    assert machine.memory_mib > 100
+    assert min(machine.files, machine.threads) > 0
