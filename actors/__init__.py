@@ -8,7 +8,21 @@ from actors.clock import Clock
 from actors.endpoints import Endpoint, Endpoints
 from actors.listener import Listener
 from actors.member import CallError, Member, post
-from actors.messages import Drain, HangUp, StreamStopped
+from actors.messages import (
+    CallEnded,
+    DigitPressed,
+    Drain,
+    HangUp,
+    Inject,
+    PauseRecording,
+    Say,
+    SendDigits,
+    StartRecording,
+    StopRecording,
+    StreamStopped,
+    ToolFinished,
+    Transfer,
+)
 from actors.meter import Meter
 from actors.model_socket import ModelSocket
 from actors.phone_reader import PhoneReader
@@ -24,24 +38,34 @@ __all__ = [
     "Assistants",
     "CallActor",
     "CallContext",
+    "CallEnded",
     "CallError",
     "CallSetup",
     "Clock",
+    "DigitPressed",
     "Drain",
     "Endpoint",
     "Endpoints",
     "HangUp",
+    "Inject",
     "Listener",
     "MediaSocket",
     "Member",
     "Meter",
     "ModelSocket",
+    "PauseRecording",
     "PhoneReader",
+    "Say",
+    "SendDigits",
     "SoundError",
     "Sounds",
+    "StartRecording",
+    "StopRecording",
     "StreamStopped",
     "Tool",
     "ToolError",
+    "ToolFinished",
+    "Transfer",
     "post",
     "tool",
 ]
