@@ -74,18 +74,19 @@ class Farewell:
         """Leave, when what is being said has been heard."""
         if self._call.talking:
             self.departure = departure
-            self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure.reason)
+            # This one and no other: the same words may be the reason again after it was taken back.
+            self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure)
 
-    def stay(self, why: str) -> None:
-        """Do not leave after all."""
-        if self.departure is not None and self._call.talking:
+    def stay(self, departure: Departure, why: str) -> None:
+        """Do not leave that way after all. Where the call leaves for another reason, it still does."""
+        if self.departure is departure and self._call.talking:
             self._call.note("does not leave", reason=why)
             self.departure = self.words = None
 
     def caller_speaks(self) -> None:
         """The caller takes the floor: some departures end with that."""
         if self.departure is not None and self.departure.taken_back:
-            self.stay("the caller speaks")
+            self.stay(self.departure, "the caller speaks")
 
     def hang_up(self, reason: str) -> None:
         """Say goodbye and hang up, unless the caller has something to say to that."""
@@ -127,7 +128,7 @@ class Farewell:
         departure = self.departure
         if what == DeadlinePassed.CALLER_SILENCE:
             self._ask_after(self._caller_silence.due(now))
-        elif departure is not None and about == departure.reason:
+        elif departure is not None and about is departure:
             self._call.leave(replace(departure, reason=f"{departure.reason}; it was not heard"))
 
     def _say_goodbye(self, departure: Departure, instructions: str | None) -> None:

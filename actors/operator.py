@@ -63,8 +63,8 @@ class Departing(Protocol):
     def depart(self, departure: Departure) -> None:
         """Leave, when what is being said has been heard."""
 
-    def stay(self, why: str) -> None:
-        """Do not leave after all."""
+    def stay(self, departure: Departure, why: str) -> None:
+        """Do not leave that way after all."""
 
 
 class Call(Protocol):
@@ -115,6 +115,7 @@ class Operator:
         self._room = ""
         self._target: tuple[str, Target] | None = None
         self._consult_reply: Future[str] | None = None
+        self._joining: Departure | None = None
 
     @property
     def card_mode(self) -> bool:
@@ -238,16 +239,16 @@ class Operator:
         assert self._consultation is not None
         detail = f"{self._room} {self._consultation.leg_sid}"
         self._call.note("transfer accepted", to=self._target[0])
-        self._farewell.depart(
-            Departure(f"transferred to {self._target[0]}", Outcome.TRANSFERRED, Then.JOIN, detail)
-        )
+        self._joining = Departure(f"transferred to {self._target[0]}", Outcome.TRANSFERRED, Then.JOIN, detail)
+        self._farewell.depart(self._joining)
         if self._consult_reply is not None and not self._consult_reply.done():
             self._consult_reply.set_result(CONNECTING)
 
     def _not_joined(self, why: str) -> None:
         assert self._target is not None, "a consultation is with somebody"
         self._call.note("transfer failed", to=self._target[0], reason=why)
-        self._farewell.stay("transfer failed")
+        if self._joining is not None:
+            self._farewell.stay(self._joining, "transfer failed")
         if self._consult_reply is not None and not self._consult_reply.done():
             self._consult_reply.set_exception(
                 ToolError(

@@ -144,6 +144,26 @@ def test_a_caller_who_speaks_before_the_goodbye_was_heard_is_not_hung_up_on(call
     assert not call.ended.is_set()
 
 
+def test_a_goodbye_is_not_cut_off_because_an_earlier_one_was_taken_back(calls: Calls) -> None:
+    """protocol-gotchas 26. The model gives the same reason each time; its first deadline is not the second's."""
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "hang_up", "{}", "Goodbye then!")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    first = call.actor._farewell.departure
+    socket.say(speech_started("item_u"))
+    call.journal.wait_for("does not leave")
+    post(call.ref, HangUp(first.reason, goodbye=True))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end again")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, first))
+    call.settle()
+    assert not call.ended.is_set()
+    second = call.actor._farewell.departure
+    call.ref.tell(DeadlinePassed(DeadlinePassed.GOODBYE, second))
+    call.wait()
+
+
 def test_who_orders_a_goodbye_gets_one_that_the_caller_hears(call: Call) -> None:
     socket = call.greet()
     caller_says(socket, "Hm.")
@@ -187,7 +207,7 @@ def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Cal
     call = with_telephone(calls)
     use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
-    about = "transferred to sales"
+    about = call.actor._farewell.departure
     assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, about)) == GOODBYE_SECONDS
     call.wait()
     assert call.journal.endings == [("transferred", Then.TRANSFER)]
@@ -278,6 +298,20 @@ def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
     assert call.journal.wait_for("does not leave") == {"reason": "transfer failed"}
+
+
+def test_a_call_that_is_over_ends_although_nobody_takes_it(calls: Calls, desk: Desk) -> None:
+    """The longest time passes once: what is taken back with a transfer must not be the end that comes of it."""
+    call, socket = consulting(calls, desk)
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    call.ref.tell(DeadlinePassed(DeadlinePassed.LIMIT))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    limit = call.actor._farewell.departure
+    post(call.ref, ConsultEnded(desk.rooms[0], "busy"))
+    call.journal.wait_for("transfer failed")
+    call.settle()
+    assert call.actor._farewell.departure is limit
 
 
 def test_a_caller_who_hangs_up_leaves_nobody_ringing(calls: Calls, desk: Desk) -> None:

@@ -53,8 +53,8 @@ class FakeCall:
     def depart(self, departure: Departure) -> None:
         self.done.append(departure)
 
-    def stay(self, why: str) -> None:
-        self.done.append(("stay", why))
+    def stay(self, departure: Departure, why: str) -> None:
+        self.done.append(("stay", departure.then, why))
 
     def keys_entered(self, digits: str) -> None:
         self.done.append(("keys", digits))
@@ -196,7 +196,7 @@ def test_who_agrees_and_hangs_up_at_once_does_not_get_the_caller(warm: Scene) ->
     room = warm.consulted()
     warm.operator.handle(ConsultAccepted(room, LEG))
     warm.operator.handle(ConsultEnded(room, "completed"))
-    assert warm.call.done[-1] == ("stay", "transfer failed")
+    assert warm.call.done[-1] == ("stay", Then.JOIN, "transfer failed")
     assert reply.result(0) == CONNECTING
 
 
