@@ -152,6 +152,43 @@ def test_a_call_that_presses_keys_without_end_gets_the_fallback(
     assert verbs(ask(server.client, MAX_PLANNED + 1)) == ["Say", "Hangup"]
 
 
+@pytest.mark.parametrize(
+    ("then", "detail"),
+    [(Then.SEND_DIGITS, "1w23#"), (Then.TRANSFER, PERSON), (Then.JOIN, f"{ROOM} {LEG}")],
+)
+def test_what_a_stream_was_left_for_is_not_done_again_behind_one_that_did_not_begin(
+    server: Server, journal: CallJournal, then: Then, detail: str
+) -> None:
+    """Keys would be pressed twice, somebody called again, the caller taken to a room in which nobody waits any more."""
+    left(journal, then, detail)
+    ask(server.client, 1)
+    if then is not Then.SEND_DIGITS:
+        twilio(server.client, "/twiml/transferred?stream=1", DialCallStatus="busy", CallStatus="in-progress")
+    text = ask(server.client, 2)
+    assert verbs(text)[0] == "Connect"
+    assert stream(server, text) == 3
+
+
+@pytest.mark.parametrize(("then", "detail"), [(Then.TRANSFER, PERSON), (Then.JOIN, f"{ROOM} {LEG}")])
+def test_a_server_that_ends_does_not_have_a_transfer_made_again(
+    server: Server, journal: CallJournal, calls: Calls, then: Then, detail: str
+) -> None:
+    left(journal, then, detail)
+    calls.drain(0)
+    _, text = twilio(
+        server.client, "/twiml/transferred?stream=1", DialCallStatus="no-answer", CallStatus="in-progress"
+    )
+    again = only(text)
+    assert (again.tag, again.text) == ("Redirect", f"{PUBLIC}/twiml/transferred?stream=1&waits=1")
+
+
+def test_who_was_sent_elsewhere_behind_a_transfer_goes_on_there(server: Server, journal: CallJournal) -> None:
+    """A redirect tells nothing of what became of the transfer."""
+    left(journal, Then.TRANSFER, PERSON)
+    _, text = twilio(server.client, "/twiml/transferred?stream=1&waits=1", CallStatus="in-progress")
+    assert stream(server, text) == 2
+
+
 # Warm transfers
 
 
