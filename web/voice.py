@@ -11,7 +11,7 @@ worker, and brings back in the stream's parameters what was put there here.
     POST /twiml/consult               a room to wait in for the caller, if the call is taken
     POST /twiml/recorded              thanks for the message
 
-A worker that is about to end answers what would be a stream with a redirect to the same, so that another one takes it.
+A worker that is about to end answers with a redirect to the same where it would with a stream, for another to take.
 """
 
 import logging
@@ -195,6 +195,11 @@ class Voice:
         if _field("Digits") != twiml.TAKE_KEY or not _ROOM.fullmatch(room):
             return _xml(documents.declined())
         try:
+            stored = self._journal.load(call_sid)
+            if stored is None or not (stored.then is Then.RESUME or stored.detail.startswith(room)):
+                # Its process died while it rang there, or could not end this call: nobody would ever come.
+                logger.info("call %s is over, and is not taken any more", plain(call_sid))
+                return _xml(documents.declined())
             self._orders.give(call_sid, ConsultAccepted(room, _field("CallSid")))
         except StoreError as error:
             logger.error("call %s cannot be told that it is taken: %s", plain(call_sid), error)

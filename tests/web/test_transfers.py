@@ -159,7 +159,7 @@ def test_a_call_that_presses_keys_without_end_gets_the_fallback(
 def test_what_a_stream_was_left_for_is_not_done_again_behind_one_that_did_not_begin(
     server: Server, journal: CallJournal, then: Then, detail: str
 ) -> None:
-    """Keys would be pressed twice, somebody called again, the caller taken to a room in which nobody waits any more."""
+    """Keys would be pressed twice, somebody called again, the caller taken to a room where nobody waits any more."""
     left(journal, then, detail)
     ask(server.client, 1)
     if then is not Then.SEND_DIGITS:
@@ -228,6 +228,25 @@ def test_anything_else_is_a_no(server: Server, query: str, digits: str) -> None:
     _, text = twilio(server.client, query, CallSid=LEG, Digits=digits)
     assert verbs(text) == ["Say", "Hangup"]
     assert server.orders.take([CALL]) == []
+
+
+@pytest.mark.parametrize("then", [Then.HANG_UP, Then.FALLBACK, Then.TRANSFER])
+def test_nobody_waits_for_a_caller_who_is_gone(server: Server, journal: CallJournal, then: Then) -> None:
+    """Its process may have died while it rang there, and nobody knows of that call to end it."""
+    left(journal, then, "")
+    _, text = twilio(server.client, path("consult"), CallSid=LEG, Digits="1")
+    assert verbs(text) == ["Say", "Hangup"]
+    unknown = path("consult").replace(CALL, f"CA{'9' * 32}")
+    _, text = twilio(server.client, unknown, CallSid=LEG, Digits="1")
+    assert verbs(text) == ["Say", "Hangup"]
+
+
+def test_a_key_that_twilio_tells_of_twice_sends_nobody_away_whom_the_caller_is_coming_to(
+    server: Server, journal: CallJournal
+) -> None:
+    left(journal, Then.JOIN, f"{ROOM} {LEG}")
+    _, text = twilio(server.client, path("consult"), CallSid=LEG, Digits="1")
+    assert only(text).tag == "Dial"
 
 
 def test_the_call_is_told_of_the_end_of_the_other_and_not_of_its_ringing(server: Server) -> None:
