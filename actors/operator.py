@@ -27,7 +27,7 @@ from actors.meter import Outcome
 from actors.telephony import KEYS, Number, Target, Telephony
 from actors.tool import ToolError
 from wire import consultation
-from wire.consultation import Consultation
+from wire.consultation import Consultation, State
 from wire.digits import Digits, Entered, Form, NotEntered, Remind
 from wire.journal import Then
 
@@ -146,6 +146,9 @@ class Operator:
                 self._consult(self._consultation.accepted(leg_sid))
             case ConsultEnded(room=room, status=status) if self._consultation and room == self._room:
                 self._consult(self._consultation.ended(status))
+            case ConsultPlaced(leg_sid=leg_sid) | ConsultAccepted(leg_sid=leg_sid) if self._desk is not None:
+                # Of a process that has died, or of one before: that person would wait for the caller for ever.
+                self._in_background(self._give_up, self._desk, leg_sid)
 
     def due(self, what: str, about: object) -> None:
         """A deadline of the operator's has passed."""
@@ -156,7 +159,8 @@ class Operator:
                 self._muted_until = None
                 self._call.mute_caller(False)
             case DeadlinePassed.CONSULT if about == self._room and self._consultation is not None:
-                self._consult(self._consultation.given_up("nobody took it in time"))
+                if self._consultation.state is not State.ACCEPTED:  # else the caller is on the way there
+                    self._consult(self._consultation.given_up("nobody took it in time"))
 
     def departed(self, then: Then) -> None:
         """The call leaves this stream: whatever is still open is closed."""
@@ -203,7 +207,7 @@ class Operator:
         self._consultation, self._target, self._consult_reply = Consultation(), found, reply
         self._room = f"consult-{token_hex(16)}"
         self._clock.after(
-            target.ring_seconds + 60.0, self._ref, DeadlinePassed(DeadlinePassed.CONSULT, self._room)
+            target.consult_seconds, self._ref, DeadlinePassed(DeadlinePassed.CONSULT, self._room)
         )
         self._in_background(self._place, self._desk, self._room, target, order.summary)
 

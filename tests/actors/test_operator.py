@@ -253,6 +253,26 @@ def test_what_is_heard_of_another_consultation_changes_nothing(warm: Scene) -> N
     assert warm.call.done == []
 
 
+@pytest.mark.parametrize(
+    "told", [ConsultAccepted("another room", "CA3"), ConsultPlaced("another room", "CA3")]
+)
+def test_who_was_called_by_a_process_that_has_died_does_not_wait_for_ever(warm: Scene, told: Any) -> None:
+    warm.operator.handle(told)
+    wait_until(lambda: warm.desk is not None and warm.desk.given_up == ["CA3"], "the person was let go")
+    assert warm.call.done == []
+
+
+def test_who_took_it_late_still_gets_the_caller_who_is_on_the_way(warm: Scene) -> None:
+    warm.ask(Transfer("workshop"))
+    room = warm.consulted()
+    warm.operator.handle(ConsultAccepted(room, LEG))
+    warm.operator.due(DeadlinePassed.CONSULT, room)
+    warm.operator.departed(Then.JOIN)
+    assert warm.desk is not None
+    assert warm.desk.given_up == []
+    assert "stay" not in str(warm.call.done)
+
+
 def test_two_people_are_not_called_at_once(warm: Scene, logs: ExpectedLogs) -> None:
     logs.expect("being called already")
     warm.ask(Transfer("workshop"))
