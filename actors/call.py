@@ -266,6 +266,7 @@ class CallActor(Member):
             return None  # hung up already: a drain came first
         setup = self._setup
         setup.journal.began(setup.record)
+        self._operator.goes_on(setup.history)
         self._listeners.start(setup.listeners)
         stream_sid = setup.record.stream_sid
         self._phone = self._sessions.phone = TwilioActor.start(

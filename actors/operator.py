@@ -24,18 +24,22 @@ from actors.messages import (
     Transfer,
 )
 from actors.meter import Outcome
-from actors.telephony import KEYS, Number, Target, Telephony
+from actors.telephony import COLLECT_TOOL, KEYS, Number, Target, Telephony
 from actors.tool import ToolError
 from wire import consultation
 from wire.consultation import Consultation, State
 from wire.digits import Digits, Entered, Form, NotEntered, Remind
 from wire.journal import Then
+from wire.transcript import Entry
 
 UNPROMPTED = Form(1, None, None, 2.0)
 """Keys that nobody has asked for: over after a pause, or with the hash key."""
 
 TAIL_SECONDS = 0.5
 """A key's tone may go on so long after Twilio has told of it; until then the caller stays unheard in card mode."""
+
+REST_SECONDS = 10.0
+"""So long after a pause has ended a secret number a key still belongs to it: the caller was looking for the rest."""
 
 CONNECTING = (
     "The caller is being connected now; say nothing more. If you find the caller still with you after this, nobody "
@@ -111,6 +115,7 @@ class Operator:
         self._number: tuple[str, Number] | None = None
         self._number_reply: Future[str] | None = None
         self._muted_until: float | None = None
+        self._secret_until = 0.0
         self._consultation: Consultation | None = None
         self._room = ""
         self._target: tuple[str, Target] | None = None
@@ -120,7 +125,9 @@ class Operator:
     @property
     def card_mode(self) -> bool:
         """Whether what the caller enters now is nobody's business."""
-        return self._muted_until is not None or (self._number is not None and self._number[1].secret)
+        if self._muted_until is not None:
+            return True
+        return self._number[1].secret if self._number is not None else time.monotonic() < self._secret_until
 
     @property
     def ringing(self) -> bool:
@@ -134,6 +141,12 @@ class Operator:
                 self._carry_out(order, reply)
             case Transfer() | SendDigits():
                 self._carry_out(message, Future())
+            case DigitPressed() if self._number is None and self.card_mode:
+                # It belongs to the secret, though that is complete, or was given up.
+                self._call.mute_caller(True)
+                self._unmute_later()
+                if time.monotonic() < self._secret_until:
+                    self._expect_rest()
             case DigitPressed(digit=digit):
                 if self._number is not None:
                     self._call.stop_talking()  # who enters something has understood what is asked
@@ -154,13 +167,22 @@ class Operator:
         """A deadline of the operator's has passed."""
         match what:
             case DeadlinePassed.DIGITS:
-                self._enter(self._entry.due(time.monotonic()))
+                in_the_middle = self.card_mode and self._entry.begun
+                if (commands := self._entry.due(time.monotonic())) and in_the_middle:
+                    self._expect_rest()
+                self._enter(commands)
             case DeadlinePassed.UNMUTE if self._muted_until == about:
                 self._muted_until = None
                 self._call.mute_caller(False)
             case DeadlinePassed.CONSULT if about == self._room and self._consultation is not None:
                 if self._consultation.state is not State.ACCEPTED:  # else the caller is on the way there
                     self._consult(self._consultation.given_up("nobody took it in time"))
+
+    def goes_on(self, history: tuple[Entry, ...]) -> None:
+        """The call goes on here: its process may have died while a secret number was being entered."""
+        for tool in (entry.tool for entry in history if entry.tool is not None):
+            if tool.output is None and tool.name == COLLECT_TOOL and self._is_secret(tool.arguments):
+                self._expect_rest()
 
     def departed(self, then: Then) -> None:
         """The call leaves this stream: whatever is still open is closed."""
@@ -288,6 +310,12 @@ class Operator:
             self._call.note("card mode began")
         self._await_number(number)
 
+    def _is_secret(self, arguments: str) -> bool:
+        """`arguments`: the model's, which may be anything."""
+        return any(
+            number.secret and f'"{what}"' in arguments for what, number in self._telephony.digits.items()
+        )
+
     def _await_number(self, number: Number) -> None:
         now = time.monotonic()
         self._entry = Digits(number.form(), now)
@@ -329,12 +357,17 @@ class Operator:
         self._entry = Digits(UNPROMPTED, 0.0)
         if number.secret:
             self._call.note("card mode ended")
-            self._muted_until = time.monotonic() + TAIL_SECONDS
-            self._clock.after(
-                TAIL_SECONDS, self._ref, DeadlinePassed(DeadlinePassed.UNMUTE, self._muted_until)
-            )
+            self._unmute_later()
         if error is not None and reply is not None:
             reply.set_exception(error)
+
+    def _unmute_later(self) -> None:
+        self._muted_until = time.monotonic() + TAIL_SECONDS
+        unmute = DeadlinePassed(DeadlinePassed.UNMUTE, self._muted_until)
+        self._clock.after(TAIL_SECONDS, self._ref, unmute)
+
+    def _expect_rest(self) -> None:
+        self._secret_until = time.monotonic() + REST_SECONDS
 
     def _remind(self, commands: list[Any]) -> None:
         for command in commands:

@@ -12,6 +12,9 @@ from wire.digits import Form
 KEYS = re.compile(r"[0-9*#wW]{1,64}")
 """What can be sent by `<Play digits>`: w waits for half a second, W for a second."""
 
+COLLECT_TOOL = "collect_digits"
+"""The name of the tool that has callers enter something."""
+
 DECISION_SECONDS = 60.0
 """How long somebody who has been rung may take, until the call is taken or not: the question is put twice."""
 

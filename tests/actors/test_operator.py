@@ -23,12 +23,13 @@ from actors.messages import (
     Transfer,
 )
 from actors.meter import Outcome
-from actors.operator import CONNECTING, SENT, TAIL_SECONDS, Operator
-from actors.telephony import Target, Telephony
+from actors.operator import CONNECTING, REST_SECONDS, SENT, TAIL_SECONDS, Operator
+from actors.telephony import COLLECT_TOOL, Target, Telephony
 from actors.tool import ToolError
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, HandClock, Probe, wait_until
 from wire.journal import Then
+from wire.transcript import Entry, ToolUse
 
 TELEPHONY = Telephony.model_validate(
     {
@@ -343,6 +344,72 @@ def test_the_tone_of_the_last_key_is_not_heard_either(scene: Scene) -> None:
     scene.operator.due(DeadlinePassed.UNMUTE, timer.message.about)
     assert scene.call.done[-1] == ("mute", False)
     assert not scene.operator.card_mode
+
+
+def test_a_key_too_many_is_nobody_s_business_either(scene: Scene) -> None:
+    """Who enters five digits where there are four has entered a secret all the same."""
+    scene.ask(CollectDigits("card"))
+    scene.press("9876")
+    first = scene.clock.timers[-1][1].message
+    scene.press("5#")
+    assert scene.operator.card_mode
+    scene.operator.due(DeadlinePassed.UNMUTE, first.about)
+    assert scene.call.done[-1] == ("mute", True), "its tone goes on"
+    scene.operator.due(DeadlinePassed.UNMUTE, scene.clock.timers[-1][1].message.about)
+    assert scene.call.done[-1] == ("mute", False)
+    scene.operator.due(DeadlinePassed.DIGITS, None)
+    assert "keys" not in str(scene.call.done)
+    assert scene.digits == {"card": "9876"}
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_who_pauses_in_the_middle_of_a_secret_and_goes_on_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    """With the entry its time is over, or it died with its process; the rest of the number is as secret."""
+    now = [1000.0]
+    monkeypatch.setattr("actors.operator.time.monotonic", lambda: now[0])
+    scene = Scene()
+    if resumed:
+        use = ToolUse("call_1", COLLECT_TOOL, '{"what": "card"}', None)
+        scene.operator.goes_on((Entry("item_1", "tool", "", "", 0, 0, tool=use),))
+    else:
+        scene.ask(CollectDigits("card"))
+        scene.press("98")
+        now[0] += 5.0
+        scene.operator.due(DeadlinePassed.DIGITS, None)
+        now[0] += TAIL_SECONDS
+        scene.operator.due(DeadlinePassed.UNMUTE, scene.clock.timers[-1][1].message.about)
+        assert scene.call.done[-1] == ("mute", False)
+    assert scene.operator.card_mode
+    for _ in range(2):
+        now[0] += REST_SECONDS - 1
+        scene.press("7")
+        assert scene.call.done[-1] == ("mute", True)
+        now[0] += TAIL_SECONDS
+        scene.operator.due(DeadlinePassed.UNMUTE, scene.clock.timers[-1][1].message.about)
+        assert scene.call.done[-1] == ("mute", False)
+    now[0] += REST_SECONDS
+    assert not scene.operator.card_mode
+    scene.press("1#")
+    assert scene.call.done[-1] == ("keys", "1")
+
+
+@pytest.mark.parametrize("keys", ["", "98#"])
+def test_who_is_done_with_a_secret_may_press_a_key_for_something_else(
+    monkeypatch: pytest.MonkeyPatch, keys: str
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("actors.operator.time.monotonic", lambda: now[0])
+    scene = Scene()
+    scene.ask(CollectDigits("card"))
+    scene.press(keys)
+    now[0] += 20.0
+    scene.operator.due(DeadlinePassed.DIGITS, None)
+    now[0] += TAIL_SECONDS
+    scene.operator.due(DeadlinePassed.UNMUTE, scene.clock.timers[-1][1].message.about)
+    scene.press("1#")
+    assert scene.call.done[-1] == ("keys", "1")
 
 
 def test_a_second_secret_right_behind_the_first_is_not_unmuted_by_the_first_one_s_end(scene: Scene) -> None:
