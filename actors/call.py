@@ -132,6 +132,7 @@ class CallActor(Member):
         )
         self._draining = False
         self._injected: list[str] = []
+        self._unsaid: list[Respond] = []
         self._cost = setup.cost
         self._journal_waits = False
         self._recording_paused: PauseRecording | None = None
@@ -222,7 +223,8 @@ class CallActor(Member):
                 self._operator.handle(message)
                 self.go_on()
             case Say(text=text):
-                self.have_said(Respond(word_for_word(text), must=True))
+                self._unsaid.append(Respond(word_for_word(text), must=True))
+                self._have_said_what_waits()
             case Inject(text=text, respond=respond):
                 self._injected.append(text)
                 self._sessions.tell(message)
@@ -316,6 +318,7 @@ class CallActor(Member):
         post(self._phone, Attach(session.ref))
         if self._farewell.words is not None:
             post(session.ref, self._farewell.words)  # the session that was told to say it is gone
+        self._have_said_what_waits()
         self._carry_out(commands)
 
     def _session_lost(self, session: ModelSession, error: Exception, exited: bool = True) -> None:
@@ -463,6 +466,12 @@ class CallActor(Member):
         """Have the assistant say something."""
         self._sessions.tell(respond)
         self._carry_out(self._talk.reply_due(time.monotonic()))
+
+    def _have_said_what_waits(self) -> None:
+        if self._sessions.talking is not None:
+            unsaid, self._unsaid = self._unsaid, []
+            for respond in unsaid:
+                self.have_said(respond)
 
     def have_said_instead(self, respond: Respond) -> None:
         """Have it say this in place of what it is saying, and nothing to what it hears from now on."""

@@ -420,6 +420,20 @@ def test_the_model_is_let_know_and_so_is_its_successor(call: Call, logs: Expecte
     assert told[-1] == ("system", "The caller is a member.")
 
 
+def test_what_is_to_be_said_while_there_is_no_session_is_said_by_the_next(
+    call: Call, logs: ExpectedLogs
+) -> None:
+    logs.expect("CA1: model socket lost")
+    first = call.greet()
+    first.end("lost: reset")
+    wait_until(lambda: call.actor._sessions.talking is None, "the session is known to be lost")
+    post(call.ref, Say("The shop closes in five minutes."))
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
+    second = call.connect(2)
+    items(second, 1)
+    assert "The shop closes in five minutes." in instructions(second)
+
+
 # Who answers a call that we placed
 
 
