@@ -314,10 +314,15 @@ class CallActor(Member):
         if self._reader is not None:
             # Not sooner: what it has to hear again is what is not in the history that it is given now.
             self._reader.attach(session.ref, self._talk.unanswered_since)
-        post(session.ref, replace(begin, injected=tuple(self._injected)))
+        instead = self._farewell.instead
+        owed = begin.owed if instead is None else ()
+        post(session.ref, replace(begin, owed=owed, injected=tuple(self._injected)))
         post(self._phone, Attach(session.ref))
-        if self._farewell.words is not None:
-            post(session.ref, self._farewell.words)  # the session that was told to say it is gone
+        # The session that was told to say it is gone.
+        if instead is not None:
+            post(session.ref, instead)
+        elif self._farewell.words is not None:
+            post(session.ref, self._farewell.words)
         self._have_said_what_waits()
         self._carry_out(commands)
 
@@ -473,9 +478,9 @@ class CallActor(Member):
             for respond in unsaid:
                 self.have_said(respond)
 
-    def have_said_instead(self, respond: Respond) -> None:
-        """Have it say this in place of what it is saying, and nothing to what it hears from now on."""
-        self._sessions.tell(StopTalking(deaf=True, instead=respond))
+    def have_said_instead(self, instead: StopTalking) -> None:
+        """Have it say this in place of what it is saying."""
+        self._sessions.tell(instead)
         self._carry_out(self._talk.reply_due(time.monotonic()))
 
     def leave(self, departure: Departure) -> None:

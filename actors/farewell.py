@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from actors.departure import Departure
-from actors.messages import DeadlinePassed, Respond
+from actors.messages import DeadlinePassed, Respond, StopTalking
 from actors.meter import Outcome
 from actors.setup import CallSetup
 from actors.talk import Talk
@@ -46,8 +46,8 @@ class Call(Protocol):
     def have_said(self, respond: Respond) -> None:
         """Have the assistant say something."""
 
-    def have_said_instead(self, respond: Respond) -> None:
-        """Have it say this in place of what it is saying, and nothing to what it hears from now on."""
+    def have_said_instead(self, instead: StopTalking) -> None:
+        """Have it say this in place of what it is saying."""
 
     def go_on(self) -> None:
         """Do what had to wait for the end of what was being said."""
@@ -68,6 +68,8 @@ class Farewell:
         """Where the call goes when what is being said has been heard; None: it stays."""
         self.words: Respond | None = None
         """What the assistant has to have said before; a session that begins meanwhile is told so too."""
+        self.instead: StopTalking | None = None
+        """The same, where it is all that is said, and nothing is heard any more."""
         self._words_wait = False
 
     def depart(self, departure: Departure) -> None:
@@ -105,9 +107,10 @@ class Farewell:
         elif verdict in MACHINES and self._setup.voicemail is None:
             self._call.leave(Departure("a machine answered", Outcome.VOICEMAIL))
         elif verdict in MACHINES and self._setup.voicemail is not None and self._call.talking:
-            self.words = Respond(word_for_word(self._setup.voicemail), must=True)
+            message = Respond(word_for_word(self._setup.voicemail), must=True)
+            self.instead = StopTalking(deaf=True, instead=message)
             self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
-            self._call.have_said_instead(self.words)
+            self._call.have_said_instead(self.instead)
 
     def tool_answered(self) -> None:
         """The model has the output of a function: it may have waited for that to say goodbye."""

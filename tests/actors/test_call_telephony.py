@@ -497,6 +497,35 @@ def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None
     leave_message(call, socket)
 
 
+def test_a_session_that_takes_over_meanwhile_leaves_the_message_and_nothing_else(
+    calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("CA1: model socket lost")
+    call = calls(voicemail="Please call us back.")
+    first = call.greet()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    the_next(first, "session.update")
+    first.end("lost: reset")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
+    second = call.connect(2)
+    update = the_next(second, "session.update")
+    assert update["session"]["audio"]["input"] == {"turn_detection": None}, "it hears the machine no more"
+    assert "Please call us back." in instructions(second)
+    leave_message(call, second)
+    assert "response.create" not in [event["type"] for event in second.sent()]
+
+
+def test_a_machine_that_is_known_before_there_is_a_session_is_not_greeted(calls: Calls) -> None:
+    call = calls(voicemail="Please call us back.")
+    call.answer()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    call.settle()
+    socket = call.connect(1)
+    the_next(socket, "session.update")
+    assert "Please call us back." in instructions(socket)
+    leave_message(call, socket)
+
+
 # A caller who falls silent
 
 
