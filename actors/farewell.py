@@ -141,7 +141,8 @@ class Farewell:
             return
         self.depart(departure)
         if instructions is not None:
-            self.words = Respond(adding(self._setup.session.instructions, instructions), must=True)
+            words = adding(self._setup.session.instructions, instructions)
+            self.words = Respond(words, must=not departure.taken_back)
             # While the model waits for the output of a function, it would speak without knowing it.
             self._words_wait = True
             self.tool_answered()

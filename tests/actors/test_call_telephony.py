@@ -177,6 +177,30 @@ def test_who_orders_a_goodbye_gets_one_that_the_caller_hears(call: Call) -> None
     assert call.journal.wait_for("ended")["reason"] == "closing time"
 
 
+def test_a_goodbye_that_the_caller_was_quicker_than_is_not_said_after_their_answer(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call goes on: a goodbye behind the answer would leave the caller with an assistant that has taken leave."""
+    monkeypatch.setattr("wire.turns.IN_FLIGHT_SECONDS", 0.0)  # nobody speaks as briefly as this test
+    call = with_telephone(calls)
+    socket = call.greet()
+    caller_says(socket, "That was all.")
+    wait_until(lambda: not call.actor._talk.assistant_had_last_word, "the caller has spoken")
+    socket.say(response_created("resp_1"))
+    call.floor(Floor.ASSISTANT)
+    post(call.ref, HangUp("closing time", goodbye=True))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    call.settle()
+    socket.say(speech_started("item_v"))
+    call.journal.wait_for("does not leave")
+    socket.say(response_done("resp_1", status="cancelled"))
+    socket.say(speech_stopped("item_v"), committed("item_v", "item_u"), transcribed("item_v", "No, wait."))
+    say(socket, "resp_2", "item_2", "Yes?", "item_v")
+    call.play()
+    call.pause()
+    assert "response.create" not in [event["type"] for event in socket.sent()]
+
+
 # Leaving for somebody else
 
 
