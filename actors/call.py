@@ -244,8 +244,10 @@ class CallActor(Member):
                     ]
                     self._listeners.join(self._setup.watcher, *now_told)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
-                # Without Twilio's word for it the caller may still be there, and the call goes on elsewhere.
-                self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
+                if by_twilio:
+                    self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP)
+                else:  # the caller may still be there, and the call goes on elsewhere
+                    self._break_off(reason, Outcome.HUNG_UP, Then.RESUME)
             case HangUp(reason=reason, goodbye=goodbye):
                 if goodbye:
                     self._farewell.hang_up(reason)
@@ -348,9 +350,9 @@ class CallActor(Member):
                 self.remind(DeadlinePassed.RETRY_MODEL, seconds)
                 self._carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
             case EndHere():
-                self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
+                self._break_off(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
             case _:
-                self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
+                self._break_off(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
 
     def _give_session_up(self, session: ModelSession | None, why: str) -> None:
         """Replace a session which lives, as far as anybody can see, and does not do its work."""
@@ -408,7 +410,7 @@ class CallActor(Member):
                     self.note("apology")
                     post(self._phone, PlaySound("apology", self._setup.sounds.apology))
                 case dead_air.GiveUp():
-                    self._hang_up("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
+                    self._break_off("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
                 case dead_air.Remind(seconds=seconds):
                     self.remind(DeadlinePassed.SILENCE, seconds)
 
@@ -515,7 +517,15 @@ class CallActor(Member):
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
-        self._hang_up("handed over, this process ends", outcome, Then.RESUME)
+        self._break_off("handed over, this process ends", outcome, Then.RESUME)
+
+    def _break_off(self, reason: str, outcome: Outcome, then: Then) -> None:
+        """End here, not by the caller's will nor by ours: who is about to go to somebody else, still gets there."""
+        departure = self._farewell.departure
+        if departure is not None and departure.then is not Then.HANG_UP:
+            self.leave(departure)
+        else:
+            self._hang_up(reason, outcome, then)
 
     def _hang_up(self, reason: str, outcome: Outcome, then: Then, detail: str = "") -> None:
         if not self.talking:

@@ -97,6 +97,8 @@ class Farewell:
 
     def wrap_up(self, why: str) -> None:
         """The call may not last any longer."""
+        if self._leaves:
+            self._call.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)  # what it leaves for may come to nothing
         departure = Departure(f"ended with a goodbye, because {why}", Outcome.ENDED)
         self._say_goodbye(departure, WRAP_UP.format(why))
 
@@ -134,10 +136,13 @@ class Farewell:
         elif departure is not None and about is departure:
             self._call.leave(replace(departure, reason=f"{departure.reason}; it was not heard"))
 
+    @property
+    def _leaves(self) -> bool:
+        return self.departure is not None and not self.departure.taken_back
+
     def _say_goodbye(self, departure: Departure, instructions: str | None) -> None:
         """Without instructions the assistant has said it already."""
-        leaving = self.departure is not None and not self.departure.taken_back
-        if leaving or not self._call.talking:
+        if self._leaves or not self._call.talking:
             return
         self.depart(departure)
         if instructions is not None:

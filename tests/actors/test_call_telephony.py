@@ -16,11 +16,13 @@ from actors.messages import (
     ConsultEnded,
     DeadlinePassed,
     DigitPressed,
+    Drain,
     Floor,
     HangUp,
     Inject,
     Say,
     SendDigits,
+    StreamStopped,
     Transfer,
 )
 from actors.phone_tools import phone_tools
@@ -237,6 +239,44 @@ def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Cal
     assert call.journal.endings == [("transferred", Then.TRANSFER)]
 
 
+def transferring(calls: Calls, what: object) -> Call:
+    """A call that leaves for somebody else, when what is being said has been heard, and to which that happens."""
+    call = with_telephone(calls)
+    use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the announcement plays")
+    post(call.ref, what)
+    call.wait()
+    return call
+
+
+@pytest.mark.parametrize("what", [Drain(now=True), StreamStopped("connection reset")])
+def test_a_caller_gets_to_whom_they_were_promised_although_this_process_or_its_socket_ends(
+    calls: Calls, what: object
+) -> None:
+    call = transferring(calls, what)
+    assert (call.journal.endings, call.journal.detail) == ([("transferred", Then.TRANSFER)], "+15550100001")
+
+
+def test_but_not_when_they_hang_up_themselves(calls: Calls) -> None:
+    call = transferring(calls, StreamStopped("stop", by_twilio=True))
+    assert call.journal.endings == [("hung_up", Then.HANG_UP)]
+
+
+def test_nor_does_the_fallback_take_a_caller_who_is_being_transferred(
+    calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("session ended")
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the announcement plays")
+    socket.say({"type": "error", "error": {"type": "insufficient_quota", "code": "insufficient_quota"}})
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+
+
 def test_the_console_transfers_and_sends_keys_by_the_same_messages(calls: Calls) -> None:
     first = with_telephone(calls)
     first.greet()
@@ -336,6 +376,22 @@ def test_a_call_that_is_over_ends_although_nobody_takes_it(calls: Calls, desk: D
     call.journal.wait_for("transfer failed")
     call.settle()
     assert call.actor._farewell.departure is limit
+
+
+def test_a_time_limit_that_passes_behind_a_transfer_that_fails_is_not_forgotten(
+    calls: Calls, desk: Desk
+) -> None:
+    call, socket = consulting(calls, desk)
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, ConsultAccepted(desk.rooms[0], "CA9"))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT))
+    call.settle()
+    post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
+    call.journal.wait_for("does not leave")
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT)) == GOODBYE_SECONDS
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
 
 
 def test_a_caller_who_hangs_up_leaves_nobody_ringing(calls: Calls, desk: Desk) -> None:
