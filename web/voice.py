@@ -30,6 +30,7 @@ from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.admission import Admission, Refusal
 from web.calls import Calls
+from web.consultations import has_left
 from web.orders import OrderDesk
 from wire.journal import Then
 from wire.phone_number import shortened
@@ -137,7 +138,12 @@ class Voice:
                 case Then.TRANSFER:
                     return _xml(documents.transfer(detail, stream))
                 case Then.JOIN:
-                    return _xml(documents.join(detail.partition(" ")[0], stream))
+                    room, _, leg_sid = detail.partition(" ")
+                    if not has_left(self._carrier, leg_sid):
+                        return _xml(documents.join(room, stream))
+                    # The caller would be alone in that room, in silence, for as long as a call may last.
+                    self._journal.event(call_sid, "transfer failed", reason="who took the call has left")
+                    return self._resume(documents, call_sid, planned=True)
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", plain(call_sid), error)
         return _xml(documents.nothing() if status in _OVER else documents.fallback())

@@ -1,5 +1,6 @@
 """Where Twilio takes a call that leaves its stream on purpose: to somebody else, to a room, or past some keys."""
 
+import threading
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -11,6 +12,7 @@ from store.database import Database
 from store.journal import CallJournal
 from store.tokens import MAX_PLANNED, RESUMES_AT_ONCE
 from tests.conftest import ExpectedLogs
+from tests.probe import PATIENCE_SECONDS
 from tests.web.test_voice import (
     CALL,
     CALLED,
@@ -43,7 +45,16 @@ class FakeCarrier:
 
     def __init__(self) -> None:
         self.ended: list[str] = []
+        self.over: set[str] = set()
         self.refusal: CarrierError | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def is_over(self, call_sid: str) -> bool:
+        self.answers.wait(PATIENCE_SECONDS)
+        if self.refusal is not None:
+            raise self.refusal
+        return call_sid in self.over
 
     def hang_up(self, call_sid: str) -> bool:
         self.ended.append(call_sid)
@@ -205,6 +216,33 @@ def test_the_caller_meets_who_waits_in_the_room_and_either_of_them_ends_it(
         "endConferenceOnExit": "true",
         "startConferenceOnEnter": "true",
     }
+
+
+def test_a_caller_is_not_taken_to_a_room_that_has_been_left(
+    server: Server, journal: CallJournal, carrier: FakeCarrier
+) -> None:
+    left(journal, Then.JOIN, f"{ROOM} {LEG}")
+    carrier.over.add(LEG)
+    assert stream(server, ask(server.client)) == 2
+
+
+@pytest.mark.parametrize("refusal", [CarrierError("no such"), None])
+def test_but_is_taken_there_where_that_cannot_be_found_out(
+    server: Server,
+    journal: CallJournal,
+    carrier: FakeCarrier,
+    logs: ExpectedLogs,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: CarrierError | None,
+) -> None:
+    logs.expect(f"whether {LEG} still waits for the caller is not known: no (such|answer)")
+    monkeypatch.setattr("web.consultations.has_left.__defaults__", (0.05,))
+    left(journal, Then.JOIN, f"{ROOM} {LEG}")
+    carrier.refusal = refusal
+    if refusal is None:
+        carrier.answers.clear()
+    assert verbs(ask(server.client)) == ["Dial"]
+    carrier.answers.set()
 
 
 def path(name: str) -> str:
