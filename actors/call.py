@@ -135,7 +135,8 @@ class CallActor(Member):
         self._unsaid: list[Respond] = []
         self._cost = setup.cost
         self._journal_waits = False
-        self._recording_paused: PauseRecording | None = None
+        self._recording: list[StartRecording | PauseRecording | StopRecording] = []
+        """What a listener has to be told of it that comes later."""
 
     def handle(self, message: Any) -> Any:
         if not (isinstance(message, DigitPressed) and self._operator.card_mode):
@@ -234,15 +235,14 @@ class CallActor(Member):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
                 pass  # it is noted
-            case StartRecording() | PauseRecording() | StopRecording():
-                if not isinstance(message, StopRecording):  # else the listeners have been told
-                    self._recording_paused = message if isinstance(message, PauseRecording) else None
+            case StartRecording():
+                self._recording = [message]
+            case PauseRecording() | StopRecording():
+                others = [each for each in self._recording if type(each) is not type(message)]
+                self._recording = [*others, message]
             case Watch():
                 if self._setup.watcher is not None and self.talking:
-                    now_told = [
-                        each for each in (message, self._talk.playback, self._recording_paused) if each
-                    ]
-                    self._listeners.join(self._setup.watcher, *now_told)
+                    self._listeners.join(self._setup.watcher, message, self._talk.playback, *self._recording)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 if by_twilio:
                     self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP)
@@ -588,7 +588,7 @@ class CallActor(Member):
             case DeadlinePassed.RETRY_MODEL:
                 self._retry_model()
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
-                self._listeners.restart(about)
+                self._listeners.restart(about, *self._recording)
             case DeadlinePassed.ROLL_OVER:
                 if self.talking and self._sessions.roll_over():
                     self._swap()

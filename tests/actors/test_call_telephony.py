@@ -8,7 +8,7 @@ import pytest
 
 from actors.farewell import GOODBYE_SECONDS
 from actors.listener import Listener
-from actors.member import post
+from actors.member import CallError, post
 from actors.messages import (
     AnsweredBy,
     CallerAudio,
@@ -20,8 +20,11 @@ from actors.messages import (
     Floor,
     HangUp,
     Inject,
+    PauseRecording,
     Say,
     SendDigits,
+    StartRecording,
+    StopRecording,
     StreamStopped,
     Transfer,
 )
@@ -464,6 +467,37 @@ def test_in_card_mode_digits_get_neither_to_the_model_nor_to_listeners_nor_to_th
     call.ref.ask(unmute, timeout=PATIENCE_SECONDS)
     call.hear(LOUD)
     wait_until(lambda: Everything.heard[-1].payload == LOUD, "the caller is heard again")
+
+
+class Fragile(Listener):
+    """Fails at a key, and keeps what it is told of the recording."""
+
+    wants = (DigitPressed, StartRecording, PauseRecording, StopRecording)
+    told: "list[Any]" = []  # noqa: RUF012  # one for all instances, so that the test finds it
+
+    def handle(self, message: Any) -> Any:
+        if isinstance(message, DigitPressed):
+            raise CallError("a key")
+        if isinstance(message, self.wants):
+            self.told.append(message)
+            return None
+        return super().handle(message)
+
+
+@pytest.mark.parametrize("order", [PauseRecording(), StopRecording()])
+def test_a_recorder_that_begins_anew_does_not_record_what_is_not_to_be_recorded(
+    calls: Calls, logs: ExpectedLogs, order: Any
+) -> None:
+    logs.expect("CA1: a key")
+    Fragile.told.clear()
+    call = calls(listeners=(Fragile,))
+    call.greet()
+    post(call.ref, order)
+    wait_until(lambda: Fragile.told == [order], "the listener was told")
+    post(call.ref, DigitPressed("1"))
+    call.journal.wait_for("listener failed")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RESTART_LISTENER, Fragile))
+    wait_until(lambda: Fragile.told == [order, order], "and its successor was told")
 
 
 def test_tools_find_what_was_entered(calls: Calls) -> None:
