@@ -45,6 +45,7 @@ CONNECTING = (
     "The caller is being connected now; say nothing more. If you find the caller still with you after this, nobody "
     "has answered there: say so, and ask what else you can do."
 )
+NOT_CALLED = "it could not be called"
 SENT = "The keys are pressed now. Say nothing, and listen to what comes."
 
 
@@ -231,7 +232,8 @@ class Operator:
         self._clock.after(
             target.consult_seconds, self._ref, DeadlinePassed(DeadlinePassed.CONSULT, self._room)
         )
-        self._in_background(self._place, self._desk, self._room, target, order.summary)
+        if not self._in_background(self._place, self._desk, self._room, target, order.summary):
+            self._consult(self._consultation.ended(NOT_CALLED))
 
     def _place(self, desk: Desk, room: str, target: Target, summary: str) -> None:
         """Runs in a thread of its own: Twilio takes its time."""
@@ -239,7 +241,7 @@ class Operator:
             told = post(self._ref, ConsultPlaced(room, leg_sid := desk.consult(room, target, summary)))
         except CallError as error:
             self._log.warning("nobody can be called: %s", error)
-            post(self._ref, ConsultEnded(room, "it could not be called"))
+            post(self._ref, ConsultEnded(room, NOT_CALLED))
             return
         if not told:
             self._give_up(desk, leg_sid)
@@ -282,9 +284,14 @@ class Operator:
                 )
             )
 
-    def _in_background(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _in_background(self, work: Callable[..., None], *arguments: Any) -> bool:
         name = f"operator {self._context.call_sid}"
-        threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
+        try:
+            threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
+        except RuntimeError as error:  # no thread to be had, for which the call is not to end
+            self._log.warning("Twilio is not asked: %s", error)
+            return False
+        return True
 
     # Keys
 

@@ -233,6 +233,35 @@ def test_a_call_that_is_over_before_twilio_answers_leaves_nobody_ringing(
     wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
 
 
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+
+
+def test_where_no_thread_is_to_be_had_a_transfer_fails_and_the_call_does_not(
+    warm: Scene, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect("Twilio is not asked: can't start new thread")
+    no_threads(monkeypatch)
+    reply = warm.ask(Transfer("workshop"))
+    with pytest.raises(ToolError, match="it could not be called"):
+        reply.result(0)
+    assert not warm.operator.ringing
+
+
+def test_nor_does_the_end_of_a_call_that_cannot_let_somebody_go(
+    warm: Scene, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect("Twilio is not asked: can't start new thread")
+    warm.ask(Transfer("workshop"))
+    warm.consulted()
+    no_threads(monkeypatch)
+    warm.operator.departed(Then.HANG_UP)
+    assert not warm.operator.ringing
+
+
 def test_nobody_is_rung_for_ever(warm: Scene) -> None:
     reply = warm.ask(Transfer("workshop"))
     room = warm.consulted()
