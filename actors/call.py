@@ -13,6 +13,7 @@ from actors.clock import Clock
 from actors.departure import Departure
 from actors.farewell import Farewell
 from actors.journal_note import journal_note
+from actors.keypad import Keypad
 from actors.listener import Listeners
 from actors.member import CallError, Member, post
 from actors.messages import (
@@ -127,8 +128,9 @@ class CallActor(Member):
         digits: dict[str, str] = {}
         context = replace(setup.context, call=self.actor_ref, digits=digits)
         self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, context, clock)
+        self._keypad = Keypad(self, self.actor_ref, setup.telephony, digits, clock)
         self._operator = Operator(
-            self, self._farewell, self.actor_ref, setup.telephony, context, digits, setup.desk, clock
+            self, self._farewell, self.actor_ref, setup.telephony, context, self._keypad, setup.desk, clock
         )
         self._draining = False
         self._injected: list[str] = []
@@ -139,7 +141,7 @@ class CallActor(Member):
         """What a listener has to be told of it that comes later."""
 
     def handle(self, message: Any) -> Any:
-        if not (isinstance(message, DigitPressed) and self._operator.card_mode):
+        if not (isinstance(message, DigitPressed) and self._keypad.card_mode):
             self._listeners.tell(message)
         if noted := journal_note(message):
             self.note(noted[0], **noted[1])
@@ -170,7 +172,7 @@ class CallActor(Member):
                 if message.assistant:
                     self._sessions.heard()
                 self._carry_out(self._talk.playback_changed(message, now))
-                self._operator.handle(message)
+                self._keypad.handle(message)
                 self._keep_what_is_needed()
                 self.go_on()
             case HeardSoFar(heard=heard, to_the_end=to_the_end):
@@ -217,7 +219,7 @@ class CallActor(Member):
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
                 self._farewell.caller_alive(now)
-                self._operator.handle(message)
+                self._keypad.handle(message)
             case Asked(reply=reply) if not self.talking:
                 reply.set_exception(CallError("the call is over"))
             case Asked() | Transfer() | SendDigits() | ConsultPlaced() | ConsultAccepted() | ConsultEnded():
@@ -270,7 +272,7 @@ class CallActor(Member):
             return None  # hung up already: a drain came first
         setup = self._setup
         setup.journal.began(setup.record)
-        self._operator.goes_on(setup.history)
+        self._keypad.goes_on(setup.history)
         self._listeners.start(setup.listeners)
         stream_sid = setup.record.stream_sid
         self._phone = self._sessions.phone = TwilioActor.start(
@@ -538,6 +540,7 @@ class CallActor(Member):
         self._phase = Phase.CLOSING_MODEL
         self.note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
         self._tools.close()
+        self._keypad.departed()
         self._operator.departed(then)
         self._sessions.end_all()
         self._close_phone_when_models_are()
@@ -596,8 +599,10 @@ class CallActor(Member):
                 self._farewell.wrap_up("it has lasted as long as a call may")
             case DeadlinePassed.GOODBYE | DeadlinePassed.CALLER_SILENCE:
                 self._farewell.due(what, about, time.monotonic())
-            case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE | DeadlinePassed.CONSULT:
-                self._operator.due(what, about)
+            case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE:
+                self._keypad.due(what, about)
+            case DeadlinePassed.CONSULT:
+                self._operator.due(about)
             case DeadlinePassed.MODEL_CLOSED if session is not None:
                 session.socket.abort()
                 self._sessions.forget(session)
@@ -614,6 +619,7 @@ class CallActor(Member):
         if self._phase is not Phase.ENDED:
             # This actor itself failed: nothing below it may live on, and Twilio asks what comes next.
             self._tools.close()
+            self._keypad.departed()
             self._operator.departed(self._then)
             self._sessions.abort()
             if self._phone is not None:
