@@ -11,7 +11,7 @@ from pykka import ActorRef
 
 from actors.clock import Clock
 from actors.departure import Departure
-from actors.farewell import Farewell
+from actors.farewell import GOODBYE_SECONDS, Farewell
 from actors.journal_note import journal_note
 from actors.keypad import Keypad
 from actors.listener import Listeners
@@ -596,7 +596,8 @@ class CallActor(Member):
                 if self.talking and self._sessions.roll_over():
                     self._swap()
             case DeadlinePassed.LIMIT:
-                self._farewell.wrap_up("it has lasted as long as a call may")
+                if not self._farewell.wrap_up("it has lasted as long as a call may"):
+                    self.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)
             case DeadlinePassed.GOODBYE | DeadlinePassed.CALLER_SILENCE:
                 self._farewell.due(what, about, time.monotonic())
             case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE:

@@ -95,12 +95,13 @@ class Farewell:
         anew = not self._talk.assistant_had_last_word
         self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE if anew else None)
 
-    def wrap_up(self, why: str) -> None:
-        """The call may not last any longer."""
+    def wrap_up(self, why: str) -> bool:
+        """The call may not last any longer. False: it is leaving already, for what may still come to nothing."""
         if self._leaves:
-            self._call.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)  # what it leaves for may come to nothing
+            return False
         departure = Departure(f"ended with a goodbye, because {why}", Outcome.ENDED)
         self._say_goodbye(departure, WRAP_UP.format(why))
+        return True
 
     def answered_by(self, verdict: str) -> None:
         """Who has answered a call that we placed. A machine is left a message, if there is one, and nothing else."""
