@@ -328,3 +328,6 @@ def test_somebody_is_told_who_is_on_the_line_and_asked_twice(server: Server) -> 
     assert "anonymous" not in withheld
     assert withheld.count("~") == 2 * SUMMARY_LIMIT
     assert len(withheld) < 4000
+    assert len(Documents(server.assistant, PUBLIC, CALLER, CALLED).consult(CALL, ROOM, "&" * 5000)) < 4000, (
+        "or the person would not be called at all"
+    )
