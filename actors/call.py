@@ -11,8 +11,9 @@ from pykka import ActorRef
 
 from actors.clock import Clock
 from actors.departure import Departure
-from actors.farewell import Farewell
+from actors.farewell import GOODBYE_SECONDS, Farewell
 from actors.journal_note import journal_note
+from actors.keypad import Keypad
 from actors.listener import Listeners
 from actors.member import CallError, Member, post
 from actors.messages import (
@@ -127,17 +128,20 @@ class CallActor(Member):
         digits: dict[str, str] = {}
         context = replace(setup.context, call=self.actor_ref, digits=digits)
         self._tools = ToolRunner(self.actor_ref, setup.call_sid, setup.tools, context, clock)
+        self._keypad = Keypad(self, self.actor_ref, setup.telephony, digits, clock)
         self._operator = Operator(
-            self, self._farewell, self.actor_ref, setup.telephony, context, digits, setup.desk, clock
+            self, self._farewell, self.actor_ref, setup.telephony, context, self._keypad, setup.desk, clock
         )
         self._draining = False
         self._injected: list[str] = []
+        self._unsaid: list[Respond] = []
         self._cost = setup.cost
         self._journal_waits = False
-        self._recording_paused: PauseRecording | None = None
+        self._recording: list[StartRecording | PauseRecording | StopRecording] = []
+        """What a listener has to be told of it that comes later."""
 
     def handle(self, message: Any) -> Any:
-        if not (isinstance(message, DigitPressed) and self._operator.card_mode):
+        if not (isinstance(message, DigitPressed) and self._keypad.card_mode):
             self._listeners.tell(message)
         if noted := journal_note(message):
             self.note(noted[0], **noted[1])
@@ -168,7 +172,7 @@ class CallActor(Member):
                 if message.assistant:
                     self._sessions.heard()
                 self._carry_out(self._talk.playback_changed(message, now))
-                self._operator.handle(message)
+                self._keypad.handle(message)
                 self._keep_what_is_needed()
                 self.go_on()
             case HeardSoFar(heard=heard, to_the_end=to_the_end):
@@ -215,14 +219,15 @@ class CallActor(Member):
             case DigitPressed():
                 self.log.info("caller pressed a key")  # which one may be part of a card number
                 self._farewell.caller_alive(now)
-                self._operator.handle(message)
+                self._keypad.handle(message)
             case Asked(reply=reply) if not self.talking:
                 reply.set_exception(CallError("the call is over"))
             case Asked() | Transfer() | SendDigits() | ConsultPlaced() | ConsultAccepted() | ConsultEnded():
                 self._operator.handle(message)
                 self.go_on()
             case Say(text=text):
-                self.have_said(Respond(word_for_word(text), must=True))
+                self._unsaid.append(Respond(word_for_word(text), must=True))
+                self._have_said_what_waits()
             case Inject(text=text, respond=respond):
                 self._injected.append(text)
                 self._sessions.tell(message)
@@ -232,18 +237,19 @@ class CallActor(Member):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
                 pass  # it is noted
-            case StartRecording() | PauseRecording() | StopRecording():
-                if not isinstance(message, StopRecording):  # else the listeners have been told
-                    self._recording_paused = message if isinstance(message, PauseRecording) else None
+            case StartRecording():
+                self._recording = [message]
+            case PauseRecording() | StopRecording():
+                others = [each for each in self._recording if type(each) is not type(message)]
+                self._recording = [*others, message]
             case Watch():
                 if self._setup.watcher is not None and self.talking:
-                    now_told = [
-                        each for each in (message, self._talk.playback, self._recording_paused) if each
-                    ]
-                    self._listeners.join(self._setup.watcher, *now_told)
+                    self._listeners.join(self._setup.watcher, message, self._talk.playback, *self._recording)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
-                # Without Twilio's word for it the caller may still be there, and the call goes on elsewhere.
-                self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP if by_twilio else Then.RESUME)
+                if by_twilio:
+                    self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP)
+                else:  # the caller may still be there, and the call goes on elsewhere
+                    self._break_off(reason, Outcome.HUNG_UP, Then.RESUME)
             case HangUp(reason=reason, goodbye=goodbye):
                 if goodbye:
                     self._farewell.hang_up(reason)
@@ -266,6 +272,7 @@ class CallActor(Member):
             return None  # hung up already: a drain came first
         setup = self._setup
         setup.journal.began(setup.record)
+        self._keypad.goes_on(setup.history)
         self._listeners.start(setup.listeners)
         stream_sid = setup.record.stream_sid
         self._phone = self._sessions.phone = TwilioActor.start(
@@ -311,10 +318,16 @@ class CallActor(Member):
         if self._reader is not None:
             # Not sooner: what it has to hear again is what is not in the history that it is given now.
             self._reader.attach(session.ref, self._talk.unanswered_since)
-        post(session.ref, replace(begin, injected=tuple(self._injected)))
+        instead = self._farewell.instead
+        owed = begin.owed if instead is None else ()
+        post(session.ref, replace(begin, owed=owed, injected=tuple(self._injected)))
         post(self._phone, Attach(session.ref))
-        if self._farewell.words is not None:
-            post(session.ref, self._farewell.words)  # the session that was told to say it is gone
+        # The session that was told to say it is gone.
+        if instead is not None:
+            post(session.ref, instead)
+        elif self._farewell.words is not None:
+            post(session.ref, self._farewell.words)
+        self._have_said_what_waits()
         self._carry_out(commands)
 
     def _session_lost(self, session: ModelSession, error: Exception, exited: bool = True) -> None:
@@ -339,9 +352,9 @@ class CallActor(Member):
                 self.remind(DeadlinePassed.RETRY_MODEL, seconds)
                 self._carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
             case EndHere():
-                self._hang_up(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
+                self._break_off(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
             case _:
-                self._hang_up(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
+                self._break_off(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
 
     def _give_session_up(self, session: ModelSession | None, why: str) -> None:
         """Replace a session which lives, as far as anybody can see, and does not do its work."""
@@ -399,7 +412,7 @@ class CallActor(Member):
                     self.note("apology")
                     post(self._phone, PlaySound("apology", self._setup.sounds.apology))
                 case dead_air.GiveUp():
-                    self._hang_up("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
+                    self._break_off("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
                 case dead_air.Remind(seconds=seconds):
                     self.remind(DeadlinePassed.SILENCE, seconds)
 
@@ -463,9 +476,15 @@ class CallActor(Member):
         self._sessions.tell(respond)
         self._carry_out(self._talk.reply_due(time.monotonic()))
 
-    def have_said_instead(self, respond: Respond) -> None:
-        """Have it say this in place of what it is saying, and nothing to what it hears from now on."""
-        self._sessions.tell(StopTalking(deaf=True, instead=respond))
+    def _have_said_what_waits(self) -> None:
+        if self._sessions.talking is not None:
+            unsaid, self._unsaid = self._unsaid, []
+            for respond in unsaid:
+                self.have_said(respond)
+
+    def have_said_instead(self, instead: StopTalking) -> None:
+        """Have it say this in place of what it is saying."""
+        self._sessions.tell(instead)
         self._carry_out(self._talk.reply_due(time.monotonic()))
 
     def leave(self, departure: Departure) -> None:
@@ -500,7 +519,15 @@ class CallActor(Member):
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
-        self._hang_up("handed over, this process ends", outcome, Then.RESUME)
+        self._break_off("handed over, this process ends", outcome, Then.RESUME)
+
+    def _break_off(self, reason: str, outcome: Outcome, then: Then) -> None:
+        """End here, not by the caller's will nor by ours: who is about to go to somebody else, still gets there."""
+        departure = self._farewell.departure
+        if departure is not None and departure.then is not Then.HANG_UP:
+            self.leave(departure)
+        else:
+            self._hang_up(reason, outcome, then)
 
     def _hang_up(self, reason: str, outcome: Outcome, then: Then, detail: str = "") -> None:
         if not self.talking:
@@ -513,6 +540,7 @@ class CallActor(Member):
         self._phase = Phase.CLOSING_MODEL
         self.note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
         self._tools.close()
+        self._keypad.departed()
         self._operator.departed(then)
         self._sessions.end_all()
         self._close_phone_when_models_are()
@@ -563,16 +591,19 @@ class CallActor(Member):
             case DeadlinePassed.RETRY_MODEL:
                 self._retry_model()
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
-                self._listeners.restart(about)
+                self._listeners.restart(about, *self._recording)
             case DeadlinePassed.ROLL_OVER:
                 if self.talking and self._sessions.roll_over():
                     self._swap()
             case DeadlinePassed.LIMIT:
-                self._farewell.wrap_up("it has lasted as long as a call may")
+                if not self._farewell.wrap_up("it has lasted as long as a call may"):
+                    self.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)
             case DeadlinePassed.GOODBYE | DeadlinePassed.CALLER_SILENCE:
                 self._farewell.due(what, about, time.monotonic())
-            case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE | DeadlinePassed.CONSULT:
-                self._operator.due(what, about)
+            case DeadlinePassed.DIGITS | DeadlinePassed.UNMUTE:
+                self._keypad.due(what, about)
+            case DeadlinePassed.CONSULT:
+                self._operator.due(about)
             case DeadlinePassed.MODEL_CLOSED if session is not None:
                 session.socket.abort()
                 self._sessions.forget(session)
@@ -589,6 +620,7 @@ class CallActor(Member):
         if self._phase is not Phase.ENDED:
             # This actor itself failed: nothing below it may live on, and Twilio asks what comes next.
             self._tools.close()
+            self._keypad.departed()
             self._operator.departed(self._then)
             self._sessions.abort()
             if self._phone is not None:

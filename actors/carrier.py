@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from actors.carrier_error import CarrierError, carrier_errors
+from wire.call_progress import is_final
 
 if TYPE_CHECKING:
     from twilio.rest import Client  # type: ignore[import-untyped]
@@ -109,6 +110,16 @@ class Carrier:
         Raises CarrierError.
         """
         return self._end(call_sid, "canceled")
+
+    def is_over(self, call_sid: str) -> bool:
+        """Whether a call has ended, or is not known. Raises CarrierError."""
+        try:
+            with carrier_errors():
+                return is_final(self.client.calls(call_sid).fetch().status)
+        except CarrierError as error:
+            if not error.over:
+                raise
+            return True
 
     def place(
         self,

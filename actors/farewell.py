@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from actors.departure import Departure
-from actors.messages import DeadlinePassed, Respond
+from actors.messages import DeadlinePassed, Respond, StopTalking
 from actors.meter import Outcome
 from actors.setup import CallSetup
 from actors.talk import Talk
@@ -46,8 +46,8 @@ class Call(Protocol):
     def have_said(self, respond: Respond) -> None:
         """Have the assistant say something."""
 
-    def have_said_instead(self, respond: Respond) -> None:
-        """Have it say this in place of what it is saying, and nothing to what it hears from now on."""
+    def have_said_instead(self, instead: StopTalking) -> None:
+        """Have it say this in place of what it is saying."""
 
     def go_on(self) -> None:
         """Do what had to wait for the end of what was being said."""
@@ -68,34 +68,40 @@ class Farewell:
         """Where the call goes when what is being said has been heard; None: it stays."""
         self.words: Respond | None = None
         """What the assistant has to have said before; a session that begins meanwhile is told so too."""
+        self.instead: StopTalking | None = None
+        """The same, where it is all that is said, and nothing is heard any more."""
         self._words_wait = False
 
     def depart(self, departure: Departure) -> None:
         """Leave, when what is being said has been heard."""
         if self._call.talking:
             self.departure = departure
-            self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure.reason)
+            # This one and no other: the same words may be the reason again after it was taken back.
+            self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure)
 
-    def stay(self, why: str) -> None:
-        """Do not leave after all."""
-        if self.departure is not None and self._call.talking:
+    def stay(self, departure: Departure, why: str) -> None:
+        """Do not leave that way after all. Where the call leaves for another reason, it still does."""
+        if self.departure is departure and self._call.talking:
             self._call.note("does not leave", reason=why)
             self.departure = self.words = None
 
     def caller_speaks(self) -> None:
         """The caller takes the floor: some departures end with that."""
         if self.departure is not None and self.departure.taken_back:
-            self.stay("the caller speaks")
+            self.stay(self.departure, "the caller speaks")
 
     def hang_up(self, reason: str) -> None:
         """Say goodbye and hang up, unless the caller has something to say to that."""
         anew = not self._talk.assistant_had_last_word
         self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE if anew else None)
 
-    def wrap_up(self, why: str) -> None:
-        """The call may not last any longer."""
+    def wrap_up(self, why: str) -> bool:
+        """The call may not last any longer. False: it is leaving already, for what may still come to nothing."""
+        if self._leaves:
+            return False
         departure = Departure(f"ended with a goodbye, because {why}", Outcome.ENDED)
         self._say_goodbye(departure, WRAP_UP.format(why))
+        return True
 
     def answered_by(self, verdict: str) -> None:
         """Who has answered a call that we placed. A machine is left a message, if there is one, and nothing else."""
@@ -104,9 +110,10 @@ class Farewell:
         elif verdict in MACHINES and self._setup.voicemail is None:
             self._call.leave(Departure("a machine answered", Outcome.VOICEMAIL))
         elif verdict in MACHINES and self._setup.voicemail is not None and self._call.talking:
-            self.words = Respond(word_for_word(self._setup.voicemail), must=True)
+            message = Respond(word_for_word(self._setup.voicemail), must=True)
+            self.instead = StopTalking(deaf=True, instead=message)
             self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
-            self._call.have_said_instead(self.words)
+            self._call.have_said_instead(self.instead)
 
     def tool_answered(self) -> None:
         """The model has the output of a function: it may have waited for that to say goodbye."""
@@ -127,17 +134,21 @@ class Farewell:
         departure = self.departure
         if what == DeadlinePassed.CALLER_SILENCE:
             self._ask_after(self._caller_silence.due(now))
-        elif departure is not None and about == departure.reason:
+        elif departure is not None and about is departure:
             self._call.leave(replace(departure, reason=f"{departure.reason}; it was not heard"))
+
+    @property
+    def _leaves(self) -> bool:
+        return self.departure is not None and not self.departure.taken_back
 
     def _say_goodbye(self, departure: Departure, instructions: str | None) -> None:
         """Without instructions the assistant has said it already."""
-        leaving = self.departure is not None and not self.departure.taken_back
-        if leaving or not self._call.talking:
+        if self._leaves or not self._call.talking:
             return
         self.depart(departure)
         if instructions is not None:
-            self.words = Respond(adding(self._setup.session.instructions, instructions), must=True)
+            words = adding(self._setup.session.instructions, instructions)
+            self.words = Respond(words, must=not departure.taken_back)
             # While the model waits for the output of a function, it would speak without knowing it.
             self._words_wait = True
             self.tool_answered()

@@ -72,14 +72,15 @@ class Listeners:
             self.restart(kind)
 
     def restart(self, kind: type[Listener], *told: object) -> None:
-        """Start one, perhaps again. It is told `told` first."""
+        """Start one, perhaps again. Of `told` it is told first what it wants."""
         try:
             ref: ActorRef[Any] = kind.start(self._call, self._record)
         except BaseException:  # a SystemExit too: it would end the call
             self._log.exception("listener %s cannot be started", kind.__qualname__)
             return
         for message in told:
-            post(ref, message)
+            if isinstance(message, (*kind.wants, CallEnded)):
+                post(ref, message)
         self._live = {**self._live, kind: ref}
 
     def join(self, kind: type[Listener], *told: object) -> None:

@@ -1,7 +1,6 @@
-"""What a switchboard's operator does for a call: connects it with others, presses keys for it, takes keys down."""
+"""What a switchboard's operator does for a call: connects it with others, and presses keys for it."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from secrets import token_hex
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 from actors.call_context import CallContext
 from actors.clock import Clock
 from actors.departure import Departure
+from actors.keypad import Keypad
 from actors.member import CallError, call_log, post
 from actors.messages import (
     Asked,
@@ -18,29 +18,21 @@ from actors.messages import (
     ConsultEnded,
     ConsultPlaced,
     DeadlinePassed,
-    DigitPressed,
-    Playback,
     SendDigits,
     Transfer,
 )
 from actors.meter import Outcome
-from actors.telephony import KEYS, Number, Target, Telephony
+from actors.telephony import KEYS, Target, Telephony
 from actors.tool import ToolError
 from wire import consultation
-from wire.consultation import Consultation
-from wire.digits import Digits, Entered, Form, NotEntered, Remind
+from wire.consultation import Consultation, State
 from wire.journal import Then
-
-UNPROMPTED = Form(1, None, None, 2.0)
-"""Keys that nobody has asked for: over after a pause, or with the hash key."""
-
-TAIL_SECONDS = 0.5
-"""A key's tone may go on so long after Twilio has told of it; until then the caller stays unheard in card mode."""
 
 CONNECTING = (
     "The caller is being connected now; say nothing more. If you find the caller still with you after this, nobody "
     "has answered there: say so, and ask what else you can do."
 )
+NOT_CALLED = "it could not be called"
 SENT = "The keys are pressed now. Say nothing, and listen to what comes."
 
 
@@ -63,8 +55,8 @@ class Departing(Protocol):
     def depart(self, departure: Departure) -> None:
         """Leave, when what is being said has been heard."""
 
-    def stay(self, why: str) -> None:
-        """Do not leave after all."""
+    def stay(self, departure: Departure, why: str) -> None:
+        """Do not leave that way after all."""
 
 
 class Call(Protocol):
@@ -72,15 +64,6 @@ class Call(Protocol):
 
     def note(self, kind: str, **data: Any) -> None:
         """Have it written down that something happened."""
-
-    def keys_entered(self, digits: str) -> None:
-        """Tell the model what the caller has entered without being asked."""
-
-    def stop_talking(self) -> None:
-        """The assistant falls silent, where it can be heard."""
-
-    def mute_caller(self, muted: bool) -> None:
-        """Whether nobody hears the caller, neither the model nor a listener."""
 
 
 class Operator:
@@ -93,33 +76,25 @@ class Operator:
         ref: Any,
         telephony: Telephony,
         context: CallContext,
-        digits: dict[str, str],
+        keypad: Keypad,
         desk: Desk | None,
         clock: Clock,
     ) -> None:
-        """`digits` is where tools find what was entered. `desk` is None where nobody can be called."""
+        """`desk` is None where nobody can be called."""
         self._call = call
         self._farewell = farewell
         self._ref = ref
         self._telephony = telephony
         self._context = context
-        self._digits = digits
+        self._keypad = keypad
         self._desk = desk
         self._clock = clock
         self._log = call_log(__name__, context.call_sid)
-        self._entry = Digits(UNPROMPTED, 0.0)
-        self._number: tuple[str, Number] | None = None
-        self._number_reply: Future[str] | None = None
-        self._muted_until: float | None = None
         self._consultation: Consultation | None = None
         self._room = ""
         self._target: tuple[str, Target] | None = None
         self._consult_reply: Future[str] | None = None
-
-    @property
-    def card_mode(self) -> bool:
-        """Whether what the caller enters now is nobody's business."""
-        return self._muted_until is not None or (self._number is not None and self._number[1].secret)
+        self._joining: Departure | None = None
 
     @property
     def ringing(self) -> bool:
@@ -133,37 +108,28 @@ class Operator:
                 self._carry_out(order, reply)
             case Transfer() | SendDigits():
                 self._carry_out(message, Future())
-            case DigitPressed(digit=digit):
-                if self._number is not None:
-                    self._call.stop_talking()  # who enters something has understood what is asked
-                self._enter(self._entry.press(digit, time.monotonic()))
-            case Playback(assistant=False) if self._number is not None and not self._entry.begun:
-                self._await_number(self._number[1])  # the caller has been asked for it only now
             case ConsultPlaced(room=room, leg_sid=leg_sid) if self._consultation and room == self._room:
                 self._consult(self._consultation.placed(leg_sid))
             case ConsultAccepted(room=room, leg_sid=leg_sid) if self._consultation and room == self._room:
                 self._consult(self._consultation.accepted(leg_sid))
             case ConsultEnded(room=room, status=status) if self._consultation and room == self._room:
                 self._consult(self._consultation.ended(status))
+            case ConsultPlaced(leg_sid=leg_sid) | ConsultAccepted(leg_sid=leg_sid) if self._desk is not None:
+                # Of a process that has died, or of one before: that person would wait for the caller for ever.
+                self._in_background(self._give_up, self._desk, leg_sid)
 
-    def due(self, what: str, about: object) -> None:
-        """A deadline of the operator's has passed."""
-        match what:
-            case DeadlinePassed.DIGITS:
-                self._enter(self._entry.due(time.monotonic()))
-            case DeadlinePassed.UNMUTE if self._muted_until == about:
-                self._muted_until = None
-                self._call.mute_caller(False)
-            case DeadlinePassed.CONSULT if about == self._room and self._consultation is not None:
-                self._consult(self._consultation.given_up("nobody took it in time"))
+    def due(self, about: object) -> None:
+        """A consultation has lasted for long enough; `about` says which."""
+        if about != self._room or self._consultation is None or self._consultation.state is State.ACCEPTED:
+            return  # if it was accepted, the caller is on the way there
+        self._consult(self._consultation.given_up("nobody took it in time"))
 
     def departed(self, then: Then) -> None:
-        """The call leaves this stream: whatever is still open is closed."""
+        """The call leaves this stream: nobody goes on ringing for it."""
         if self._consultation is not None:
             if then is Then.JOIN:
                 self._consultation.joined()
             self._consult(self._consultation.given_up("the caller is gone"))
-        self._settle_number(CallError("the call has left its stream"))
 
     def _carry_out(self, order: Transfer | SendDigits | CollectDigits, reply: Future[str]) -> None:
         try:
@@ -174,12 +140,10 @@ class Operator:
                     self._send(digits)
                     reply.set_result(SENT)
                 case CollectDigits(what=what):
-                    self._collect(what, reply)
+                    self._keypad.collect(what, reply)
         except ToolError as error:
             self._log.warning("not done: %s", error)
             reply.set_exception(error)
-
-    # Transfers
 
     def _transfer(self, order: Transfer, reply: Future[str]) -> None:
         found = self._telephony.target(order.to)
@@ -202,9 +166,10 @@ class Operator:
         self._consultation, self._target, self._consult_reply = Consultation(), found, reply
         self._room = f"consult-{token_hex(16)}"
         self._clock.after(
-            target.ring_seconds + 60.0, self._ref, DeadlinePassed(DeadlinePassed.CONSULT, self._room)
+            target.consult_seconds, self._ref, DeadlinePassed(DeadlinePassed.CONSULT, self._room)
         )
-        self._in_background(self._place, self._desk, self._room, target, order.summary)
+        if not self._in_background(self._place, self._desk, self._room, target, order.summary):
+            self._consult(self._consultation.ended(NOT_CALLED))
 
     def _place(self, desk: Desk, room: str, target: Target, summary: str) -> None:
         """Runs in a thread of its own: Twilio takes its time."""
@@ -212,7 +177,7 @@ class Operator:
             told = post(self._ref, ConsultPlaced(room, leg_sid := desk.consult(room, target, summary)))
         except CallError as error:
             self._log.warning("nobody can be called: %s", error)
-            post(self._ref, ConsultEnded(room, "it could not be called"))
+            post(self._ref, ConsultEnded(room, NOT_CALLED))
             return
         if not told:
             self._give_up(desk, leg_sid)
@@ -238,16 +203,16 @@ class Operator:
         assert self._consultation is not None
         detail = f"{self._room} {self._consultation.leg_sid}"
         self._call.note("transfer accepted", to=self._target[0])
-        self._farewell.depart(
-            Departure(f"transferred to {self._target[0]}", Outcome.TRANSFERRED, Then.JOIN, detail)
-        )
+        self._joining = Departure(f"transferred to {self._target[0]}", Outcome.TRANSFERRED, Then.JOIN, detail)
+        self._farewell.depart(self._joining)
         if self._consult_reply is not None and not self._consult_reply.done():
             self._consult_reply.set_result(CONNECTING)
 
     def _not_joined(self, why: str) -> None:
         assert self._target is not None, "a consultation is with somebody"
         self._call.note("transfer failed", to=self._target[0], reason=why)
-        self._farewell.stay("transfer failed")
+        if self._joining is not None:
+            self._farewell.stay(self._joining, "transfer failed")
         if self._consult_reply is not None and not self._consult_reply.done():
             self._consult_reply.set_exception(
                 ToolError(
@@ -255,11 +220,14 @@ class Operator:
                 )
             )
 
-    def _in_background(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _in_background(self, work: Callable[..., None], *arguments: Any) -> bool:
         name = f"operator {self._context.call_sid}"
-        threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
-
-    # Keys
+        try:
+            threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
+        except RuntimeError as error:  # no thread to be had, for which the call is not to end
+            self._log.warning("Twilio is not asked: %s", error)
+            return False
+        return True
 
     def _send(self, digits: str) -> None:
         if not KEYS.fullmatch(digits):
@@ -268,70 +236,3 @@ class Operator:
         self._farewell.depart(
             Departure("leaves its stream to press keys", Outcome.SENT_DIGITS, Then.SEND_DIGITS, digits)
         )
-
-    def _collect(self, what: str, reply: Future[str]) -> None:
-        number = self._telephony.digits.get(what)
-        if number is None:
-            raise ToolError("There is nothing of that name that callers may be asked to enter.")
-        if self._number is not None:
-            raise ToolError("The caller is entering something else. Wait for that.")
-        self._number, self._number_reply = (what, number), reply
-        self._digits.pop(what, None)
-        if number.secret:
-            self._muted_until = None
-            self._call.mute_caller(True)
-            self._call.note("card mode began")
-        self._await_number(number)
-
-    def _await_number(self, number: Number) -> None:
-        now = time.monotonic()
-        self._entry = Digits(number.form(), now)
-        self._remind(self._entry.begin(now))
-
-    def _enter(self, commands: list[Any]) -> None:
-        for command in commands:
-            match command:
-                case Entered(digits=digits) if self._number is not None:
-                    what, number = self._number
-                    self._digits[what] = digits
-                    self._entered(
-                        f"The caller has entered it: {len(digits)} digits, which are kept from you."
-                        if number.secret
-                        else f"The caller has entered: {digits}"
-                    )
-                case NotEntered(count=count) if self._number is not None:
-                    self._settle_number(
-                        ToolError(
-                            f"The caller has entered {count or 'no'} digits in time, which is not enough. "
-                            "Ask whether they want to try again."
-                        )
-                    )
-                case Entered(digits=digits) if self._telephony.hear_keys:
-                    self._call.keys_entered(digits)
-        self._remind(commands)
-
-    def _entered(self, text: str) -> None:
-        reply = self._number_reply
-        self._settle_number(None)
-        if reply is not None:
-            reply.set_result(text)
-
-    def _settle_number(self, error: Exception | None) -> None:
-        if self._number is None:
-            return
-        (_, number), reply = self._number, self._number_reply
-        self._number = self._number_reply = None
-        self._entry = Digits(UNPROMPTED, 0.0)
-        if number.secret:
-            self._call.note("card mode ended")
-            self._muted_until = time.monotonic() + TAIL_SECONDS
-            self._clock.after(
-                TAIL_SECONDS, self._ref, DeadlinePassed(DeadlinePassed.UNMUTE, self._muted_until)
-            )
-        if error is not None and reply is not None:
-            reply.set_exception(error)
-
-    def _remind(self, commands: list[Any]) -> None:
-        for command in commands:
-            if isinstance(command, Remind):
-                self._clock.after(command.seconds, self._ref, DeadlinePassed(DeadlinePassed.DIGITS))

@@ -52,7 +52,8 @@ def phone_tools(telephony: Telephony) -> dict[str, AnyTool]:
 
 
 def _transfer_tool(targets: dict[str, Target]) -> AnyTool:
-    seconds = max(target.ring_seconds for target in targets.values()) + GRACE_SECONDS
+    # Longer than a consultation, or the model would tell the caller that it failed, and then somebody took the call.
+    seconds = max(target.consult_seconds for target in targets.values()) + GRACE_SECONDS
 
     def transfer_call(to: Any, summary: str, call: CallContext) -> str:
         return call.ask(Transfer(to, summary), seconds)

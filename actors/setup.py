@@ -38,6 +38,8 @@ class CallSetup:
     """of a call that is resumed"""
     broke_off: bool = False
     """it is resumed, and not after a pause: what the caller said last may be lost"""
+    listens_first: bool = False
+    """it is resumed behind keys that were pressed, and the other side answers to those"""
     gating: Gating = field(default_factory=Gating)
     patience: Limits = field(default_factory=Limits)
     sounds: Sounds = field(default_factory=Sounds.load)

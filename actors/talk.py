@@ -101,7 +101,7 @@ class Talk:
         Also where what the caller was saying is lost with another process: both would wait for each other.
         """
         due = self._setup.broke_off or self.conversation.awaits_assistant
-        return self._reply_due(now) if due else []
+        return self._reply_due(now) if due and not self._setup.listens_first else []
 
     def learn(self, event: realtime.Event, now: float) -> None:
         """The session tells of the conversation."""

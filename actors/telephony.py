@@ -12,6 +12,12 @@ from wire.digits import Form
 KEYS = re.compile(r"[0-9*#wW]{1,64}")
 """What can be sent by `<Play digits>`: w waits for half a second, W for a second."""
 
+COLLECT_TOOL = "collect_digits"
+"""The name of the tool that has callers enter something."""
+
+DECISION_SECONDS = 60.0
+"""How long somebody who has been rung may take, until the call is taken or not: the question is put twice."""
+
 _PATIENCE = Patience()
 
 
@@ -25,6 +31,11 @@ class Target(Table):
     """Whether that person is called first and told about the caller, and takes the call by pressing 1."""
     ring_seconds: int = Field(default=25, ge=5, le=600)
     """How long it rings there."""
+
+    @property
+    def consult_seconds(self) -> float:
+        """How long it takes at most until somebody there has taken the call, or has not."""
+        return self.ring_seconds + DECISION_SECONDS
 
 
 class Number(Table):

@@ -1,11 +1,40 @@
 """Calls to people who are to take a caller over: placed for a CallActor, and told to it by Twilio's questions."""
 
+import logging
+import threading
+from concurrent.futures import Future
 from urllib.parse import urlencode
 
 from actors.carrier import Carrier, CarrierError
 from actors.member import CallError
 from actors.telephony import Target
 from web.twiml import CALL_FIELD, CONSULT_STATUS_PATH, ROOM_FIELD, Documents
+
+logger = logging.getLogger(__name__)
+
+ASK_SECONDS = 2.0
+"""How long the caller waits for that, on a silent line; Twilio itself gives up after 15 s."""
+
+
+def has_left(carrier: Carrier | None, leg_sid: str, within_seconds: float = ASK_SECONDS) -> bool:
+    """Whether somebody who took a call is gone again. False where that cannot be found out in time."""
+    if carrier is None:
+        return False
+    found: Future[bool] = Future()
+
+    def ask() -> None:
+        try:
+            found.set_result(carrier.is_over(leg_sid))
+        except Exception as error:
+            found.set_exception(error)
+
+    try:
+        threading.Thread(target=ask, name=f"consultation {leg_sid}", daemon=True).start()
+        return found.result(within_seconds)
+    except (CarrierError, TimeoutError, RuntimeError) as error:  # the last: no thread to be had
+        why = str(error) or "no answer"
+        logger.warning("whether %s still waits for the caller is not known: %s", leg_sid, why)
+        return False
 
 
 class ConsultDesk:

@@ -262,6 +262,7 @@ class MediaStream:
             context=context,
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
+            listens_first=stored is not None and stored.outcome == Outcome.SENT_DIGITS.value,
             gating=assistant.gating(),
             patience=assistant.dead_air(),
             sounds=assistant.sounds,

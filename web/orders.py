@@ -34,9 +34,15 @@ class OrderDesk:
 
     def _look(self) -> None:
         with self._lock:
-            if self._taker is None:
-                self._taker = threading.Thread(target=self._run, name="order taker", daemon=True)
-                self._taker.start()
+            if self._taker is not None:
+                return
+            taker = threading.Thread(target=self._run, name="order taker", daemon=True)
+            try:
+                taker.start()
+            except RuntimeError as error:  # no thread to be had; the next call that begins tries again
+                logger.warning("orders to calls wait: %s", error)
+            else:
+                self._taker = taker
 
     def _run(self) -> None:
         while True:

@@ -6,6 +6,7 @@ Source: twilio-media-streams.md, section 6, and Twilio's "TwiML for Programmable
 import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
+from xml.sax.saxutils import escape
 
 from twilio.twiml.voice_response import Connect, Gather, VoiceResponse  # type: ignore[import-untyped]
 
@@ -59,7 +60,7 @@ TAKE_SECONDS = 10
 """How long there is to press it, each of the two times that it is asked for."""
 
 SUMMARY_LIMIT = 600
-"""Characters that somebody is told of a call: they are said twice, in a document of 4000."""
+"""Characters that somebody is told of a call, as XML has them: they are said twice, in a document of 4000."""
 
 RING_SECONDS = 25
 """How long it rings at a number that is not on the assistant's list any more."""
@@ -192,7 +193,10 @@ class Documents:
         """Somebody who has just been called is told who is on the line, and asked whether to take the call."""
         telephony = self._assistant.telephony
         spoken = " ".join(self._person) if is_e164(self._person) else ""
-        sentence = telephony.consult.replace("{caller}", spoken).replace("{summary}", summary[:SUMMARY_LIMIT])
+        summary = summary[:SUMMARY_LIMIT]
+        while len(escape(summary)) > SUMMARY_LIMIT:
+            summary = summary[:-1]
+        sentence = telephony.consult.replace("{caller}", spoken).replace("{summary}", summary)
         twiml = VoiceResponse()
         action = self._url(CONSULT_PATH, {CALL_FIELD: call_sid, ROOM_FIELD: room})
         for _ in range(2):

@@ -11,7 +11,7 @@ worker, and brings back in the stream's parameters what was put there here.
     POST /twiml/consult               a room to wait in for the caller, if the call is taken
     POST /twiml/recorded              thanks for the message
 
-A worker that is about to end answers the first two with a redirect to the same, so that another one takes them.
+A worker that is about to end answers with a redirect to the same where it would with a stream, for another to take.
 """
 
 import logging
@@ -30,6 +30,7 @@ from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.admission import Admission, Refusal
 from web.calls import Calls
+from web.consultations import has_left
 from web.orders import OrderDesk
 from wire.journal import Then
 from wire.phone_number import shortened
@@ -47,6 +48,8 @@ _OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 _PLACED = "outbound-api"
 """Twilio's Direction of a call that we have placed."""
 _ANSWERED = frozenset({"completed", "answered"})
+_ONCE = frozenset({Then.SEND_DIGITS, Then.TRANSFER, Then.JOIN})
+"""What is done behind the stream that was left for it, and behind no other."""
 
 
 class Voice:
@@ -124,26 +127,42 @@ class Voice:
                     self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
                     let_go(self._carrier, then, detail)
                 return _xml(documents.nothing())
+            stream = _count(twiml.STREAM_FIELD)
+            if then in _ONCE and self._tokens.missed(call_sid, stream):
+                then, detail = Then.RESUME, ""  # it was done behind the last stream that has begun
             match then:
                 case Then.HANG_UP:
                     return _xml(documents.hang_up())
                 case Then.RESUME | Then.SEND_DIGITS:
                     return self._resume(documents, call_sid, detail, planned=then is Then.SEND_DIGITS)
                 case Then.TRANSFER:
-                    return _xml(documents.transfer(detail, _count(twiml.STREAM_FIELD)))
+                    return _xml(documents.transfer(detail, stream))
                 case Then.JOIN:
-                    return _xml(documents.join(detail.partition(" ")[0], _count(twiml.STREAM_FIELD)))
+                    room, _, leg_sid = detail.partition(" ")
+                    if not has_left(self._carrier, leg_sid):
+                        return _xml(documents.join(room, stream))
+                    # The caller would be alone in that room, in silence, for as long as a call may last.
+                    self._journal.event(call_sid, "transfer failed", reason="who took the call has left")
+                    return self._resume(documents, call_sid, planned=True)
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", plain(call_sid), error)
         return _xml(documents.nothing() if status in _OVER else documents.fallback())
 
     def _resume(
-        self, documents: twiml.Documents, call_sid: str, digits: str = "", planned: bool = False
+        self,
+        documents: twiml.Documents,
+        call_sid: str,
+        digits: str = "",
+        planned: bool = False,
+        path: str = twiml.ENDED_PATH,
     ) -> Response:
-        """`digits`: keys to be pressed before the stream. `planned`: the call left the former one on purpose."""
+        """`digits`: keys to be pressed before the stream. `planned`: the call left the former one on purpose.
+
+        `path`: where to ask again.
+        """
         stream = _count(twiml.STREAM_FIELD)
         if self._calls.draining:
-            return self._elsewhere(documents, twiml.ENDED_PATH, {twiml.STREAM_FIELD: stream}, call_sid)
+            return self._elsewhere(documents, path, {twiml.STREAM_FIELD: stream}, call_sid)
         try:
             missed = self._tokens.missed(call_sid, stream)
             token = self._tokens.issue(call_sid, after=stream, planned=planned)
@@ -165,9 +184,10 @@ class Voice:
         if status in _ANSWERED or _field("CallStatus") in _OVER:
             return _xml(documents.hang_up())
         if _count(twiml.STREAM_FIELD):
-            self._journal.event(call_sid, "transfer failed", reason=plain(status))
+            if status:  # else it was noted by the server that has sent it here
+                self._journal.event(call_sid, "transfer failed", reason=plain(status))
             try:
-                return self._resume(documents, call_sid, planned=True)
+                return self._resume(documents, call_sid, planned=True, path=twiml.TRANSFERRED_PATH)
             except StoreError as error:
                 logger.error("call %s gets the fallback: %s", plain(call_sid), error)
                 return _xml(documents.fallback())
@@ -181,6 +201,11 @@ class Voice:
         if _field("Digits") != twiml.TAKE_KEY or not _ROOM.fullmatch(room):
             return _xml(documents.declined())
         try:
+            stored = self._journal.load(call_sid)
+            if stored is None or not (stored.then is Then.RESUME or stored.detail.startswith(room)):
+                # Its process died while it rang there, or could not end this call: nobody would ever come.
+                logger.info("call %s is over, and is not taken any more", plain(call_sid))
+                return _xml(documents.declined())
             self._orders.give(call_sid, ConsultAccepted(room, _field("CallSid")))
         except StoreError as error:
             logger.error("call %s cannot be told that it is taken: %s", plain(call_sid), error)

@@ -6,7 +6,7 @@ and the caller does not speak:
     it has been the caller's turn for        command
     reprompt_seconds                         Reprompt: ask whether the caller is still there
     and after it was heard, again            Reprompt, `reprompts` times in all
-    and once more                            Goodbye: say goodbye and hang up; nothing comes after this
+    and once more                            Goodbye: say goodbye and hang up; again, where that is taken back
 
 Only words, or a key, are a sign of life: what is taken for speech and has no words, such as a television, or the
 hum of a line on which nobody is any more, interrupts a silence but does not begin it anew (protocol-gotchas 25).
@@ -63,7 +63,6 @@ class CallerSilence:
         self._patience = patience
         self._since: float | None = None
         self._asked = 0
-        self._over = False
         self._reminded_of: float | None = None
 
     def turn(self, caller_s: bool, now: float) -> list[Command]:
@@ -88,15 +87,14 @@ class CallerSilence:
 
     def _commands(self, now: float) -> list[Command]:
         seconds = self._patience.reprompt_seconds
-        if seconds is None or self._since is None or self._over:
+        if seconds is None or self._since is None:
             return []
         due_at = self._since + seconds
         if due_at <= now + CLOCK_SECONDS:
             # Until what is said now has been heard, it is not the caller's turn.
             self._since = None
             self._asked += 1
-            self._over = self._asked > self._patience.reprompts
-            return [Goodbye() if self._over else Reprompt()]
+            return [Goodbye() if self._asked > self._patience.reprompts else Reprompt()]
         if due_at == self._reminded_of:
             return []
         self._reminded_of = due_at

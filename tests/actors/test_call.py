@@ -21,6 +21,7 @@ from actors.call import (
 )
 from actors.clock import Clock
 from actors.costs import CallLimits, Prices
+from actors.departure import Departure
 from actors.endpoints import FAILURES_IN_A_ROW, Endpoints
 from actors.farewell import GOODBYE_SECONDS
 from actors.member import post
@@ -1465,8 +1466,8 @@ def test_a_goodbye_that_is_not_heard_is_not_waited_for_for_ever(calls: Calls) ->
     call = calls(limits=CallLimits(max_minutes=10))
     call.greet()
     call.clock.expire(LIMIT)
-    reason = "ended with a goodbye, because it has lasted as long as a call may"
-    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, reason)) == GOODBYE_SECONDS
+    over = Departure("ended with a goodbye, because it has lasted as long as a call may", Outcome.ENDED)
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, over)) == GOODBYE_SECONDS
     call.wait()
     assert "it was not heard" in str(call.journal.wait_for("ended")["reason"])
 

@@ -8,7 +8,7 @@ import pytest
 
 from actors.farewell import GOODBYE_SECONDS
 from actors.listener import Listener
-from actors.member import post
+from actors.member import CallError, post
 from actors.messages import (
     AnsweredBy,
     CallerAudio,
@@ -16,11 +16,16 @@ from actors.messages import (
     ConsultEnded,
     DeadlinePassed,
     DigitPressed,
+    Drain,
     Floor,
     HangUp,
     Inject,
+    PauseRecording,
     Say,
     SendDigits,
+    StartRecording,
+    StopRecording,
+    StreamStopped,
     Transfer,
 )
 from actors.phone_tools import phone_tools
@@ -144,6 +149,26 @@ def test_a_caller_who_speaks_before_the_goodbye_was_heard_is_not_hung_up_on(call
     assert not call.ended.is_set()
 
 
+def test_a_goodbye_is_not_cut_off_because_an_earlier_one_was_taken_back(calls: Calls) -> None:
+    """protocol-gotchas 26. The model gives the same reason each time; its first deadline is not the second's."""
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "hang_up", "{}", "Goodbye then!")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    first = call.actor._farewell.departure
+    socket.say(speech_started("item_u"))
+    call.journal.wait_for("does not leave")
+    post(call.ref, HangUp(first.reason, goodbye=True))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end again")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, first))
+    call.settle()
+    assert not call.ended.is_set()
+    second = call.actor._farewell.departure
+    call.ref.tell(DeadlinePassed(DeadlinePassed.GOODBYE, second))
+    call.wait()
+
+
 def test_who_orders_a_goodbye_gets_one_that_the_caller_hears(call: Call) -> None:
     socket = call.greet()
     caller_says(socket, "Hm.")
@@ -155,6 +180,30 @@ def test_who_orders_a_goodbye_gets_one_that_the_caller_hears(call: Call) -> None
     post(call.ref, HangUp("closing time", goodbye=True))
     call.wait()
     assert call.journal.wait_for("ended")["reason"] == "closing time"
+
+
+def test_a_goodbye_that_the_caller_was_quicker_than_is_not_said_after_their_answer(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call goes on: a goodbye behind the answer would leave the caller with an assistant that has taken leave."""
+    monkeypatch.setattr("wire.turns.IN_FLIGHT_SECONDS", 0.0)  # nobody speaks as briefly as this test
+    call = with_telephone(calls)
+    socket = call.greet()
+    caller_says(socket, "That was all.")
+    wait_until(lambda: not call.actor._talk.assistant_had_last_word, "the caller has spoken")
+    socket.say(response_created("resp_1"))
+    call.floor(Floor.ASSISTANT)
+    post(call.ref, HangUp("closing time", goodbye=True))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    call.settle()
+    socket.say(speech_started("item_v"))
+    call.journal.wait_for("does not leave")
+    socket.say(response_done("resp_1", status="cancelled"))
+    socket.say(speech_stopped("item_v"), committed("item_v", "item_u"), transcribed("item_v", "No, wait."))
+    say(socket, "resp_2", "item_2", "Yes?", "item_v")
+    call.play()
+    call.pause()
+    assert "response.create" not in [event["type"] for event in socket.sent()]
 
 
 # Leaving for somebody else
@@ -187,8 +236,46 @@ def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Cal
     call = with_telephone(calls)
     use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
-    about = "transferred to sales"
+    about = call.actor._farewell.departure
     assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, about)) == GOODBYE_SECONDS
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+
+
+def transferring(calls: Calls, what: object) -> Call:
+    """A call that leaves for somebody else, when what is being said has been heard, and to which that happens."""
+    call = with_telephone(calls)
+    use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the announcement plays")
+    post(call.ref, what)
+    call.wait()
+    return call
+
+
+@pytest.mark.parametrize("what", [Drain(now=True), StreamStopped("connection reset")])
+def test_a_caller_gets_to_whom_they_were_promised_although_this_process_or_its_socket_ends(
+    calls: Calls, what: object
+) -> None:
+    call = transferring(calls, what)
+    assert (call.journal.endings, call.journal.detail) == ([("transferred", Then.TRANSFER)], "+15550100001")
+
+
+def test_but_not_when_they_hang_up_themselves(calls: Calls) -> None:
+    call = transferring(calls, StreamStopped("stop", by_twilio=True))
+    assert call.journal.endings == [("hung_up", Then.HANG_UP)]
+
+
+def test_nor_does_the_fallback_take_a_caller_who_is_being_transferred(
+    calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("session ended")
+    call = with_telephone(calls)
+    socket = call.greet()
+    use(socket, "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the announcement plays")
+    socket.say({"type": "error", "error": {"type": "insufficient_quota", "code": "insufficient_quota"}})
     call.wait()
     assert call.journal.endings == [("transferred", Then.TRANSFER)]
 
@@ -280,6 +367,36 @@ def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_
     assert call.journal.wait_for("does not leave") == {"reason": "transfer failed"}
 
 
+def test_a_call_that_is_over_ends_although_nobody_takes_it(calls: Calls, desk: Desk) -> None:
+    """The longest time passes once: what is taken back with a transfer must not be the end that comes of it."""
+    call, socket = consulting(calls, desk)
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    call.ref.tell(DeadlinePassed(DeadlinePassed.LIMIT))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    limit = call.actor._farewell.departure
+    post(call.ref, ConsultEnded(desk.rooms[0], "busy"))
+    call.journal.wait_for("transfer failed")
+    call.settle()
+    assert call.actor._farewell.departure is limit
+
+
+def test_a_time_limit_that_passes_behind_a_transfer_that_fails_is_not_forgotten(
+    calls: Calls, desk: Desk
+) -> None:
+    call, socket = consulting(calls, desk)
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, ConsultAccepted(desk.rooms[0], "CA9"))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT))
+    call.settle()
+    post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
+    call.journal.wait_for("does not leave")
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT)) == GOODBYE_SECONDS
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+
+
 def test_a_caller_who_hangs_up_leaves_nobody_ringing(calls: Calls, desk: Desk) -> None:
     call, _ = consulting(calls, desk)
     wait_until(lambda: call.actor._operator._consultation.leg_sid == "CA9", "it is known whom we call")
@@ -343,12 +460,44 @@ def test_in_card_mode_digits_get_neither_to_the_model_nor_to_listeners_nor_to_th
     call.journal.wait_for("card mode ended")
     wait_until(lambda: len(Everything.heard) == 13, "the listener has heard everything")
     assert [audio.payload for audio in Everything.heard] == [LOUD] + [QUIET] * 12
-    assert "4929" not in str(call.journal.events) + str(call.journal.entries)
+    words = [value for _, data in call.journal.events for value in data.values() if isinstance(value, str)]
+    assert "4929" not in str(words) + str(call.journal.entries), "a time may have these digits by chance"
     messages = [timer.message for _, timer in call.clock.timers if isinstance(timer.message, DeadlinePassed)]
     [unmute] = [message for message in messages if message.what == DeadlinePassed.UNMUTE]
     call.ref.ask(unmute, timeout=PATIENCE_SECONDS)
     call.hear(LOUD)
     wait_until(lambda: Everything.heard[-1].payload == LOUD, "the caller is heard again")
+
+
+class Fragile(Listener):
+    """Fails at a key, and keeps what it is told of the recording."""
+
+    wants = (DigitPressed, StartRecording, PauseRecording, StopRecording)
+    told: "list[Any]" = []  # noqa: RUF012  # one for all instances, so that the test finds it
+
+    def handle(self, message: Any) -> Any:
+        if isinstance(message, DigitPressed):
+            raise CallError("a key")
+        if isinstance(message, self.wants):
+            self.told.append(message)
+            return None
+        return super().handle(message)
+
+
+@pytest.mark.parametrize("order", [PauseRecording(), StopRecording()])
+def test_a_recorder_that_begins_anew_does_not_record_what_is_not_to_be_recorded(
+    calls: Calls, logs: ExpectedLogs, order: Any
+) -> None:
+    logs.expect("CA1: a key")
+    Fragile.told.clear()
+    call = calls(listeners=(Fragile,))
+    call.greet()
+    post(call.ref, order)
+    wait_until(lambda: Fragile.told == [order], "the listener was told")
+    post(call.ref, DigitPressed("1"))
+    call.journal.wait_for("listener failed")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RESTART_LISTENER, Fragile))
+    wait_until(lambda: Fragile.told == [order, order], "and its successor was told")
 
 
 def test_tools_find_what_was_entered(calls: Calls) -> None:
@@ -384,6 +533,20 @@ def test_the_model_is_let_know_and_so_is_its_successor(call: Call, logs: Expecte
     second = call.connect(2)
     told = items(second, 2)
     assert told[-1] == ("system", "The caller is a member.")
+
+
+def test_what_is_to_be_said_while_there_is_no_session_is_said_by_the_next(
+    call: Call, logs: ExpectedLogs
+) -> None:
+    logs.expect("CA1: model socket lost")
+    first = call.greet()
+    first.end("lost: reset")
+    wait_until(lambda: call.actor._sessions.talking is None, "the session is known to be lost")
+    post(call.ref, Say("The shop closes in five minutes."))
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
+    second = call.connect(2)
+    items(second, 1)
+    assert "The shop closes in five minutes." in instructions(second)
 
 
 # Who answers a call that we placed
@@ -446,6 +609,35 @@ def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None
     post(call.ref, AnsweredBy("machine_end_beep"))
     socket.expect("session.update")
     assert "Please call us back." in str(instructions(socket))
+    leave_message(call, socket)
+
+
+def test_a_session_that_takes_over_meanwhile_leaves_the_message_and_nothing_else(
+    calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("CA1: model socket lost")
+    call = calls(voicemail="Please call us back.")
+    first = call.greet()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    the_next(first, "session.update")
+    first.end("lost: reset")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
+    second = call.connect(2)
+    update = the_next(second, "session.update")
+    assert update["session"]["audio"]["input"] == {"turn_detection": None}, "it hears the machine no more"
+    assert "Please call us back." in instructions(second)
+    leave_message(call, second)
+    assert "response.create" not in [event["type"] for event in second.sent()]
+
+
+def test_a_machine_that_is_known_before_there_is_a_session_is_not_greeted(calls: Calls) -> None:
+    call = calls(voicemail="Please call us back.")
+    call.answer()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    call.settle()
+    socket = call.connect(1)
+    the_next(socket, "session.update")
+    assert "Please call us back." in instructions(socket)
     leave_message(call, socket)
 
 

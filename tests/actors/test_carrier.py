@@ -44,6 +44,20 @@ def test_hanging_up_a_call_that_is_over_is_no_error(stage: Telephony) -> None:
     assert not stage.carrier.hang_up(call_sid)
 
 
+def test_it_is_found_out_whether_a_call_is_over(stage: Telephony) -> None:
+    call_sid = stage.carrier.place(THEM, OURS, twiml=STAY)
+    called = stage.network.await_call(THEM, SOON)
+    called.await_answer(SOON)
+    assert not stage.carrier.is_over(call_sid)
+    stage.carrier.hang_up(call_sid)
+    called.await_end(SOON)
+    assert stage.carrier.is_over(call_sid)
+    assert stage.carrier.is_over(NOBODY)
+    stage.rest.refuse_next(503, 20500, "because of the test")
+    with pytest.raises(CarrierError):
+        stage.carrier.is_over(call_sid)
+
+
 def test_a_call_that_rings_is_cancelled_and_one_that_was_answered_is_left_alone(stage: Telephony) -> None:
     ringing, answered = (stage.carrier.place(to, OURS, twiml=STAY) for to in (OTHER, THEM))
     stage.network.await_call(THEM, SOON).await_answer(SOON)

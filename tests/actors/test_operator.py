@@ -9,21 +9,19 @@ import pytest
 
 from actors.call_context import CallContext
 from actors.departure import Departure
+from actors.keypad import Keypad
 from actors.member import CallError
 from actors.messages import (
     Asked,
-    CollectDigits,
     ConsultAccepted,
     ConsultEnded,
     ConsultPlaced,
-    DeadlinePassed,
     DigitPressed,
-    Playback,
     SendDigits,
     Transfer,
 )
 from actors.meter import Outcome
-from actors.operator import CONNECTING, SENT, TAIL_SECONDS, Operator
+from actors.operator import CONNECTING, SENT, Operator
 from actors.telephony import Target, Telephony
 from actors.tool import ToolError
 from tests.conftest import ExpectedLogs
@@ -53,8 +51,8 @@ class FakeCall:
     def depart(self, departure: Departure) -> None:
         self.done.append(departure)
 
-    def stay(self, why: str) -> None:
-        self.done.append(("stay", why))
+    def stay(self, departure: Departure, why: str) -> None:
+        self.done.append(("stay", departure.then, why))
 
     def keys_entered(self, digits: str) -> None:
         self.done.append(("keys", digits))
@@ -97,8 +95,9 @@ class Scene:
         self.clock = HandClock()
         self.digits: dict[str, str] = {}
         context = CallContext("CA1", "+4930111", "+4930222", {})
+        self.keypad = Keypad(self.call, self.ref, telephony, self.digits, self.clock)
         self.operator = Operator(
-            self.call, self.call, self.ref, telephony, context, self.digits, desk, self.clock
+            self.call, self.call, self.ref, telephony, context, self.keypad, desk, self.clock
         )
 
     def ask(self, order: Any) -> "Future[str]":
@@ -108,7 +107,7 @@ class Scene:
 
     def press(self, keys: str) -> None:
         for key in keys:
-            self.operator.handle(DigitPressed(key))
+            self.keypad.handle(DigitPressed(key))
 
     def consulted(self) -> str:
         """The room, once somebody is called."""
@@ -196,7 +195,7 @@ def test_who_agrees_and_hangs_up_at_once_does_not_get_the_caller(warm: Scene) ->
     room = warm.consulted()
     warm.operator.handle(ConsultAccepted(room, LEG))
     warm.operator.handle(ConsultEnded(room, "completed"))
-    assert warm.call.done[-1] == ("stay", "transfer failed")
+    assert warm.call.done[-1] == ("stay", Then.JOIN, "transfer failed")
     assert reply.result(0) == CONNECTING
 
 
@@ -232,13 +231,42 @@ def test_a_call_that_is_over_before_twilio_answers_leaves_nobody_ringing(
     wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
 
 
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+
+
+def test_where_no_thread_is_to_be_had_a_transfer_fails_and_the_call_does_not(
+    warm: Scene, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect("Twilio is not asked: can't start new thread")
+    no_threads(monkeypatch)
+    reply = warm.ask(Transfer("workshop"))
+    with pytest.raises(ToolError, match="it could not be called"):
+        reply.result(0)
+    assert not warm.operator.ringing
+
+
+def test_nor_does_the_end_of_a_call_that_cannot_let_somebody_go(
+    warm: Scene, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect("Twilio is not asked: can't start new thread")
+    warm.ask(Transfer("workshop"))
+    warm.consulted()
+    no_threads(monkeypatch)
+    warm.operator.departed(Then.HANG_UP)
+    assert not warm.operator.ringing
+
+
 def test_nobody_is_rung_for_ever(warm: Scene) -> None:
     reply = warm.ask(Transfer("workshop"))
     room = warm.consulted()
     assert warm.clock.timers[0][0] == 25 + 60
-    warm.operator.due(DeadlinePassed.CONSULT, "another room")
+    warm.operator.due("another room")
     assert warm.operator.ringing
-    warm.operator.due(DeadlinePassed.CONSULT, room)
+    warm.operator.due(room)
     with pytest.raises(ToolError, match="nobody took it in time"):
         reply.result(0)
     wait_until(lambda: warm.desk is not None and warm.desk.given_up == [LEG], "the person was let go")
@@ -251,6 +279,26 @@ def test_what_is_heard_of_another_consultation_changes_nothing(warm: Scene) -> N
     warm.operator.handle(ConsultEnded("another room", "busy"))
     assert warm.operator.ringing
     assert warm.call.done == []
+
+
+@pytest.mark.parametrize(
+    "told", [ConsultAccepted("another room", "CA3"), ConsultPlaced("another room", "CA3")]
+)
+def test_who_was_called_by_a_process_that_has_died_does_not_wait_for_ever(warm: Scene, told: Any) -> None:
+    warm.operator.handle(told)
+    wait_until(lambda: warm.desk is not None and warm.desk.given_up == ["CA3"], "the person was let go")
+    assert warm.call.done == []
+
+
+def test_who_took_it_late_still_gets_the_caller_who_is_on_the_way(warm: Scene) -> None:
+    warm.ask(Transfer("workshop"))
+    room = warm.consulted()
+    warm.operator.handle(ConsultAccepted(room, LEG))
+    warm.operator.due(room)
+    warm.operator.departed(Then.JOIN)
+    assert warm.desk is not None
+    assert warm.desk.given_up == []
+    assert "stay" not in str(warm.call.done)
 
 
 def test_two_people_are_not_called_at_once(warm: Scene, logs: ExpectedLogs) -> None:
@@ -284,119 +332,3 @@ def test_what_is_no_key_is_not_pressed(scene: Scene, logs: ExpectedLogs, digits:
     logs.expect("no keys")
     with pytest.raises(ToolError, match="no keys"):
         scene.ask(SendDigits(digits)).result(0)
-
-
-# Keys that are entered
-
-
-def test_the_model_is_told_what_was_asked_for(scene: Scene) -> None:
-    reply = scene.ask(CollectDigits("order"))
-    scene.press("123")
-    assert not reply.done()
-    scene.press("4")
-    assert reply.result(0) == "The caller has entered: 1234"
-    assert scene.digits == {"order": "1234"}
-    assert scene.call.done == ["hush"] * 4, "who types has understood, and nobody is muted for it"
-
-
-def test_a_secret_number_is_for_tools_alone(scene: Scene) -> None:
-    """Card mode: the digits come neither to the model nor into any note."""
-    reply = scene.ask(CollectDigits("card"))
-    assert scene.operator.card_mode
-    assert scene.call.done == [("mute", True)]
-    scene.press("9876")
-    assert reply.result(0) == "The caller has entered it: 4 digits, which are kept from you."
-    assert scene.digits == {"card": "9876"}
-    assert "9876" not in str(scene.call.notes)
-    assert [kind for kind, _ in scene.call.notes] == ["card mode began", "card mode ended"]
-
-
-def test_the_tone_of_the_last_key_is_not_heard_either(scene: Scene) -> None:
-    scene.ask(CollectDigits("card"))
-    scene.press("9876")
-    assert scene.operator.card_mode
-    assert ("mute", False) not in scene.call.done
-    [(seconds, timer)] = [
-        each for each in scene.clock.timers if each[1].message.what == DeadlinePassed.UNMUTE
-    ]
-    assert seconds == TAIL_SECONDS
-    scene.operator.due(DeadlinePassed.UNMUTE, timer.message.about)
-    assert scene.call.done[-1] == ("mute", False)
-    assert not scene.operator.card_mode
-
-
-def test_a_second_secret_right_behind_the_first_is_not_unmuted_by_the_first_one_s_end(scene: Scene) -> None:
-    scene.ask(CollectDigits("card"))
-    scene.press("9876")
-    first = scene.clock.timers[-1][1].message.about
-    scene.ask(CollectDigits("card"))
-    scene.operator.due(DeadlinePassed.UNMUTE, first)
-    assert scene.call.done[-1] == ("mute", True)
-    assert scene.operator.card_mode
-
-
-def test_too_few_digits_are_told_without_saying_which(scene: Scene) -> None:
-    reply = scene.ask(CollectDigits("card"))
-    scene.press("98#")
-    with pytest.raises(ToolError, match="entered 2 digits in time, which is not enough") as told:
-        reply.result(0)
-    assert "98" not in str(told.value)
-    assert scene.digits == {}
-
-
-def test_a_caller_who_enters_nothing_is_waited_for_from_the_end_of_the_question(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("actors.operator.time.monotonic", lambda: now[0])
-    reply = scene.ask(CollectDigits("order"))
-    now[0] += 15
-    scene.operator.handle(Playback(assistant=False, sound=False))
-    now[0] += 19
-    scene.operator.due(DeadlinePassed.DIGITS, None)
-    assert not reply.done()
-    now[0] += 1
-    scene.operator.due(DeadlinePassed.DIGITS, None)
-    with pytest.raises(ToolError, match="entered no digits in time"):
-        reply.result(0)
-
-
-def test_who_has_begun_is_not_made_to_begin_anew_by_the_end_of_the_question(scene: Scene) -> None:
-    reply = scene.ask(CollectDigits("order"))
-    scene.press("12")
-    scene.operator.handle(Playback(assistant=False, sound=False))
-    scene.press("34")
-    assert reply.result(0) == "The caller has entered: 1234"
-
-
-def test_keys_that_nobody_asked_for_are_told_together(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("actors.operator.time.monotonic", lambda: now[0])
-    scene.press("12")
-    assert scene.call.done == []
-    now[0] += 2.0
-    scene.operator.due(DeadlinePassed.DIGITS, None)
-    scene.press("3#")
-    assert scene.call.done == [("keys", "12"), ("keys", "3")]
-    deaf = Scene(Telephony(hear_keys=False))
-    deaf.press("12#")
-    assert deaf.call.done == []
-
-
-def test_what_is_not_on_the_list_or_comes_twice_is_refused(scene: Scene, logs: ExpectedLogs) -> None:
-    logs.expect("There is nothing of that name")
-    logs.expect("entering something else")
-    with pytest.raises(ToolError, match="nothing of that name"):
-        scene.ask(CollectDigits("pin")).result(0)
-    first = scene.ask(CollectDigits("order"))
-    with pytest.raises(ToolError, match="entering something else"):
-        scene.ask(CollectDigits("card")).result(0)
-    scene.press("1234")
-    assert first.result(0)
-
-
-def test_a_call_that_leaves_answers_whoever_still_waits(scene: Scene) -> None:
-    reply = scene.ask(CollectDigits("card"))
-    scene.operator.departed(Then.RESUME)
-    with pytest.raises(CallError, match="left its stream"):
-        reply.result(0)

@@ -10,7 +10,7 @@ from actors.call_context import CallContext
 from actors.member import CallError
 from actors.messages import Asked, CollectDigits, HangUp, SendDigits, Transfer
 from actors.phone_tools import GRACE_SECONDS, phone_tools
-from actors.telephony import Telephony
+from actors.telephony import COLLECT_TOOL, DECISION_SECONDS, Telephony
 from actors.tool import ToolError
 from tests.probe import Probe
 
@@ -57,7 +57,7 @@ def no_orders() -> None:
 def test_there_are_those_that_the_table_asks_for() -> None:
     assert set(phone_tools(Telephony())) == {"hang_up"}
     assert set(phone_tools(Telephony(hang_up=False))) == set()
-    assert set(phone_tools(EVERYTHING)) == {"hang_up", "send_digits", "transfer_call", "collect_digits"}
+    assert set(phone_tools(EVERYTHING)) == {"hang_up", "send_digits", "transfer_call", COLLECT_TOOL}
 
 
 def test_the_model_sees_names_and_no_numbers() -> None:
@@ -70,7 +70,7 @@ def test_the_model_sees_names_and_no_numbers() -> None:
 
 def test_a_caller_who_is_connected_is_waited_for_as_long_as_it_rings() -> None:
     tools = phone_tools(EVERYTHING)
-    assert tools["transfer_call"].timeout_seconds == 40 + 2 * GRACE_SECONDS
+    assert tools["transfer_call"].timeout_seconds == 40 + DECISION_SECONDS + 2 * GRACE_SECONDS
     assert tools["collect_digits"].timeout_seconds > 16 * 5.0
     assert not any(tool.filler for tool in tools.values())
 

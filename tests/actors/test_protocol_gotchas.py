@@ -23,6 +23,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from actors.assistant import Assistant
 from actors.call import Answer, CallActor
+from actors.departure import Departure
 from actors.farewell import GOODBYE_SECONDS
 from actors.listener import Listener
 from actors.member import post
@@ -38,7 +39,7 @@ from actors.messages import (
     SessionReady,
     ToolOutput,
 )
-from actors.meter import NoMeter
+from actors.meter import NoMeter, Outcome
 from actors.model_reader import ModelReader
 from actors.model_socket import ModelSocket
 from actors.openai import RESUME, OpenAIActor
@@ -793,8 +794,8 @@ def test_a_caller_who_never_falls_silent_does_not_keep_the_call_for_ever(ring: C
     while floors.get(timeout=PATIENCE_SECONDS) is not Floor.CALLER:
         pass
     assert call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT)) == 30 * 60 - 600
-    reason = "ended with a goodbye, because it has lasted as long as a call may"
-    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, reason)) == GOODBYE_SECONDS
+    over = Departure("ended with a goodbye, because it has lasted as long as a call may", Outcome.ENDED)
+    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, over)) == GOODBYE_SECONDS
     assert call.ended.wait(PATIENCE_SECONDS)
     assert call.journal.endings == [("ended", Then.HANG_UP)]
     assert "response.create" not in kinds(call.model.sent()), "the caller is not talked over"

@@ -204,6 +204,16 @@ def test_when_an_answer_was_due_and_the_words_are_known_it_is_asked_for() -> Non
     assert "not answered yet" in (instructions or "")
 
 
+def test_behind_keys_that_were_pressed_the_other_side_speaks_first() -> None:
+    """A menu, mostly: whoever talks into it does not hear what it says next."""
+    keys = Entry("item_t", "tool", "", "", 0, 0, tool=ToolUse("call_1", "send_digits", "{}", '"pressed"'))
+    for listens_first in (True, False):
+        talk = Talk(setup(history=(keys,), broke_off=True, listens_first=listens_first), 0.0)
+        assert bool(talk.answered(0.0)) != listens_first
+        begin, _ = talk.begin(0.0)
+        assert bool(begin.owed) != listens_first
+
+
 def test_when_an_answer_broke_off_and_was_played_out_it_goes_on_from_there() -> None:
     scene = greeted()
     scene.asks("item_u", "When do you open?", "item_g")

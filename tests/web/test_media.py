@@ -223,6 +223,16 @@ def test_a_call_that_was_handed_over_at_a_pause_did_not_break_off(server: Server
     assert (setup.history, setup.broke_off) == ((SAID,), False)
 
 
+@pytest.mark.parametrize(("outcome", "listens"), [(Outcome.SENT_DIGITS, True), (Outcome.TRANSFERRED, False)])
+def test_a_call_that_was_left_to_press_keys_listens_first(
+    server: Server, outcome: Outcome, listens: bool
+) -> None:
+    server.tokens.spend(server.tokens.issue(CALL), CALL)
+    began(server)
+    server.journal.ended(CALL, outcome.value, Then.SEND_DIGITS, "1")
+    assert server.setup(server.tokens.issue(CALL, after=1)).listens_first == listens
+
+
 def test_a_first_stream_has_no_history_whatever_the_journal_says(server: Server) -> None:
     began(server)
     assert server.setup(server.tokens.issue(CALL)).history == ()

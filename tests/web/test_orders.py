@@ -1,11 +1,13 @@
 """Orders reach the call wherever it lives: in this process, in another one, or on its way between them."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from actors.messages import HangUp, Say
+from actors.orders import encode
 from store.database import Database, StoreError
 from store.orders import Orders
 from tests.conftest import ExpectedLogs
@@ -32,6 +34,7 @@ def test_an_order_to_a_call_of_this_process_needs_no_database(
     database: Database, tmp_path: Path, logs: ExpectedLogs
 ) -> None:
     logs.allow("orders to calls wait")
+    logs.allow("the file was moved or deleted")  # by whoever looks for orders meanwhile
     calls, here = desk(database)
     line = Line(calls, "CA1")
     (tmp_path / "calls.db").unlink()
@@ -65,6 +68,38 @@ def test_an_order_that_is_none_of_this_version_hurts_no_other(database: Database
     line = Line(calls, "CA1")
     assert line.call.ended.wait(PATIENCE_SECONDS)
     calls.drain(PATIENCE_SECONDS)
+
+
+def test_a_call_is_taken_though_there_is_no_thread_to_look_for_orders_to_it(
+    database: Database, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its own by then: that it had failed would leave it in the list of calls for ever."""
+    logs.expect("orders to calls wait: can't start new thread")
+
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    calls, here = desk(database)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(calls, "when_begun", without_threads(calls.when_begun, none_left))
+        first = Line(calls, "CA1")
+    Orders(database).give("CA1", encode(HangUp("enough")))
+    second = Line(calls, "CA2")
+    assert first.call.ended.wait(PATIENCE_SECONDS), "with the next call there is one again"
+    here.give("CA2", HangUp("enough"))
+    assert second.call.ended.wait(PATIENCE_SECONDS)
+    calls.drain(PATIENCE_SECONDS)
+
+
+def without_threads(
+    look: Callable[[], None], start: Callable[[threading.Thread], None]
+) -> Callable[[], None]:
+    def look_without() -> None:
+        with pytest.MonkeyPatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", start)
+            look()
+
+    return look_without
 
 
 def test_who_gives_an_order_that_nobody_can_be_told_is_told_so(tmp_path: Path) -> None:

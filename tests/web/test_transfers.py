@@ -1,5 +1,6 @@
 """Where Twilio takes a call that leaves its stream on purpose: to somebody else, to a room, or past some keys."""
 
+import threading
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -11,6 +12,7 @@ from store.database import Database
 from store.journal import CallJournal
 from store.tokens import MAX_PLANNED, RESUMES_AT_ONCE
 from tests.conftest import ExpectedLogs
+from tests.probe import PATIENCE_SECONDS
 from tests.web.test_voice import (
     CALL,
     CALLED,
@@ -43,7 +45,16 @@ class FakeCarrier:
 
     def __init__(self) -> None:
         self.ended: list[str] = []
+        self.over: set[str] = set()
         self.refusal: CarrierError | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def is_over(self, call_sid: str) -> bool:
+        self.answers.wait(PATIENCE_SECONDS)
+        if self.refusal is not None:
+            raise self.refusal
+        return call_sid in self.over
 
     def hang_up(self, call_sid: str) -> bool:
         self.ended.append(call_sid)
@@ -152,6 +163,43 @@ def test_a_call_that_presses_keys_without_end_gets_the_fallback(
     assert verbs(ask(server.client, MAX_PLANNED + 1)) == ["Say", "Hangup"]
 
 
+@pytest.mark.parametrize(
+    ("then", "detail"),
+    [(Then.SEND_DIGITS, "1w23#"), (Then.TRANSFER, PERSON), (Then.JOIN, f"{ROOM} {LEG}")],
+)
+def test_what_a_stream_was_left_for_is_not_done_again_behind_one_that_did_not_begin(
+    server: Server, journal: CallJournal, then: Then, detail: str
+) -> None:
+    """Keys would be pressed twice, somebody called again, the caller taken to a room where nobody waits any more."""
+    left(journal, then, detail)
+    ask(server.client, 1)
+    if then is not Then.SEND_DIGITS:
+        twilio(server.client, "/twiml/transferred?stream=1", DialCallStatus="busy", CallStatus="in-progress")
+    text = ask(server.client, 2)
+    assert verbs(text)[0] == "Connect"
+    assert stream(server, text) == 3
+
+
+@pytest.mark.parametrize(("then", "detail"), [(Then.TRANSFER, PERSON), (Then.JOIN, f"{ROOM} {LEG}")])
+def test_a_server_that_ends_does_not_have_a_transfer_made_again(
+    server: Server, journal: CallJournal, calls: Calls, then: Then, detail: str
+) -> None:
+    left(journal, then, detail)
+    calls.drain(0)
+    _, text = twilio(
+        server.client, "/twiml/transferred?stream=1", DialCallStatus="no-answer", CallStatus="in-progress"
+    )
+    again = only(text)
+    assert (again.tag, again.text) == ("Redirect", f"{PUBLIC}/twiml/transferred?stream=1&waits=1")
+
+
+def test_who_was_sent_elsewhere_behind_a_transfer_goes_on_there(server: Server, journal: CallJournal) -> None:
+    """A redirect tells nothing of what became of the transfer."""
+    left(journal, Then.TRANSFER, PERSON)
+    _, text = twilio(server.client, "/twiml/transferred?stream=1&waits=1", CallStatus="in-progress")
+    assert stream(server, text) == 2
+
+
 # Warm transfers
 
 
@@ -168,6 +216,33 @@ def test_the_caller_meets_who_waits_in_the_room_and_either_of_them_ends_it(
         "endConferenceOnExit": "true",
         "startConferenceOnEnter": "true",
     }
+
+
+def test_a_caller_is_not_taken_to_a_room_that_has_been_left(
+    server: Server, journal: CallJournal, carrier: FakeCarrier
+) -> None:
+    left(journal, Then.JOIN, f"{ROOM} {LEG}")
+    carrier.over.add(LEG)
+    assert stream(server, ask(server.client)) == 2
+
+
+@pytest.mark.parametrize("refusal", [CarrierError("no such"), None])
+def test_but_is_taken_there_where_that_cannot_be_found_out(
+    server: Server,
+    journal: CallJournal,
+    carrier: FakeCarrier,
+    logs: ExpectedLogs,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: CarrierError | None,
+) -> None:
+    logs.expect(f"whether {LEG} still waits for the caller is not known: no (such|answer)")
+    monkeypatch.setattr("web.consultations.has_left.__defaults__", (0.05,))
+    left(journal, Then.JOIN, f"{ROOM} {LEG}")
+    carrier.refusal = refusal
+    if refusal is None:
+        carrier.answers.clear()
+    assert verbs(ask(server.client)) == ["Dial"]
+    carrier.answers.set()
 
 
 def path(name: str) -> str:
@@ -191,6 +266,25 @@ def test_anything_else_is_a_no(server: Server, query: str, digits: str) -> None:
     _, text = twilio(server.client, query, CallSid=LEG, Digits=digits)
     assert verbs(text) == ["Say", "Hangup"]
     assert server.orders.take([CALL]) == []
+
+
+@pytest.mark.parametrize("then", [Then.HANG_UP, Then.FALLBACK, Then.TRANSFER])
+def test_nobody_waits_for_a_caller_who_is_gone(server: Server, journal: CallJournal, then: Then) -> None:
+    """Its process may have died while it rang there, and nobody knows of that call to end it."""
+    left(journal, then, "")
+    _, text = twilio(server.client, path("consult"), CallSid=LEG, Digits="1")
+    assert verbs(text) == ["Say", "Hangup"]
+    unknown = path("consult").replace(CALL, f"CA{'9' * 32}")
+    _, text = twilio(server.client, unknown, CallSid=LEG, Digits="1")
+    assert verbs(text) == ["Say", "Hangup"]
+
+
+def test_a_key_that_twilio_tells_of_twice_sends_nobody_away_whom_the_caller_is_coming_to(
+    server: Server, journal: CallJournal
+) -> None:
+    left(journal, Then.JOIN, f"{ROOM} {LEG}")
+    _, text = twilio(server.client, path("consult"), CallSid=LEG, Digits="1")
+    assert only(text).tag == "Dial"
 
 
 def test_the_call_is_told_of_the_end_of_the_other_and_not_of_its_ringing(server: Server) -> None:
@@ -234,3 +328,6 @@ def test_somebody_is_told_who_is_on_the_line_and_asked_twice(server: Server) -> 
     assert "anonymous" not in withheld
     assert withheld.count("~") == 2 * SUMMARY_LIMIT
     assert len(withheld) < 4000
+    assert len(Documents(server.assistant, PUBLIC, CALLER, CALLED).consult(CALL, ROOM, "&" * 5000)) < 4000, (
+        "or the person would not be called at all"
+    )

@@ -28,8 +28,16 @@ def test_a_silent_caller_is_asked_twice_and_then_the_call_ends() -> None:
         assert silent.due(now) == [expected]
         assert silent.turn(False, now) == []
         now += 3.0
-    assert silent.turn(True, now) == []
-    assert silent.due(now + 100) == []
+
+
+def test_a_goodbye_that_a_noise_took_back_is_said_again() -> None:
+    """protocol-gotchas 25: or nobody would ever be asked again, and the line were held for as long as it may be."""
+    silent = silence(Patience(10.0, 0))
+    silent.turn(True, 0.0)
+    assert silent.due(10.0) == [Goodbye()]
+    assert silent.turn(False, 10.0) == []
+    assert reminded(silent.turn(True, 15.0)) == 10.0
+    assert silent.due(25.0) == [Goodbye()]
 
 
 def test_who_says_something_has_all_the_time_again() -> None:
