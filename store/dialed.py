@@ -200,6 +200,10 @@ class DialedCalls:
         """The call with that CallSid."""
         return self._look(dialed.c.call_sid == call_sid)
 
+    def of_request(self, request_key: str) -> DialedCall | None:
+        """The call that was placed with that key."""
+        return self._look(dialed.c.request_key == request_key)
+
     def clear(self) -> None:
         """Give up what is overdue, and forget what never was a call, also where nobody places another one."""
         with self._database.begin() as connection:

@@ -152,6 +152,9 @@ class Dialer:
         """
         carrier = self._reachable()
         name, assistant, outbound = self._caller(request.assistant)
+        if request_key is not None and (earlier := self._dialed.of_request(request_key)) is not None:
+            # Whatever is allowed by now: whoever hears that nothing is placed may place it elsewhere.
+            return _repeated(earlier, request, name), False
         self._check_number(request.to)
         self._check_budget()
         try:
