@@ -27,7 +27,7 @@ MOST_CALLS = 500
 """How many calls that go on are told of at most, the latest."""
 
 MOST_NEWS = 5000
-"""How many entries, and how many events, are read at once at most."""
+"""How many entries, and how many events, are read at once at most: the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +135,11 @@ class LiveCalls:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def pauses(self, call_sid: str) -> list[Happened]:
-        """When the call's recording was paused, and went on."""
+    def pauses(self, call_sids: Sequence[str]) -> list[Happened]:
+        """When the recordings of these calls were paused, and went on: all of it, however long a call is."""
         event = calls.events.c
         query = sa.select(calls.events).where(
-            event.call_sid == call_sid, calls.of_kind("recording paused", "recording started")
+            event.call_sid.in_(call_sids), calls.of_kind("recording paused", "recording started")
         )
         with self._database.read() as connection:
             return [_happened(row) for row in connection.execute(query.order_by(event.id))]
@@ -154,15 +154,16 @@ class LiveCalls:
         if since:
             entries = entries.where(said.changed_at > since - OVERLAP_SECONDS)
             events = events.where(happened.at > since - OVERLAP_SECONDS)
-        entries = entries.order_by(said.call_sid, said.position, said.item_id).limit(MOST_NEWS)
-        events = events.order_by(happened.id).limit(MOST_NEWS)
+        order = said.call_sid.desc(), said.position.desc(), said.item_id.desc()
+        entries = entries.order_by(*order).limit(MOST_NEWS)
+        events = events.order_by(happened.id.desc()).limit(MOST_NEWS)
         with self._database.read() as connection:
             return News(
                 tuple(
                     SaidNow(row.call_sid, row.position, calls.stored_entry(row), row.told_at, row.changed_at)
-                    for row in connection.execute(entries)
+                    for row in reversed(connection.execute(entries).all())
                 ),
-                tuple(map(_happened, connection.execute(events))),
+                tuple(map(_happened, reversed(connection.execute(events).all()))),
             )
 
 

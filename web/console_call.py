@@ -6,10 +6,10 @@ from flask import Flask, Response, jsonify, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
 from actors.assistants import Assistants
-from store.live import LiveAudio
+from store.live import LAST_NUMBER, LiveAudio
 from store.news import LiveCalls, News
 from web import security
-from web.call_view import call_json, entry_json, event_json, is_withheld, pauses
+from web.call_view import Pauses, call_json, entry_json, event_json, is_withheld, pauses
 from web.console_answer import answered, full_numbers, named, once, refused, wants
 from web.console_orders import ConsoleOrders, NotDone
 from web.following import Following
@@ -87,7 +87,7 @@ class ConsoleCall:
         if found is None:
             return refused(NOT_KNOWN, 404)
         news = self._live.news([call_sid])
-        paused = pauses(news.happened)
+        paused = pauses(self._live.pauses([call_sid]))
         recordings = [
             None if each is None else {"which": which, "began_at": each.began_at, "seconds": each.seconds}
             for which, each in enumerate(self._recordings.of(news.happened), 1)
@@ -112,7 +112,8 @@ class ConsoleCall:
             return refused(NOT_KNOWN, 404)
         news = self._live.news([call_sid])
         times = self._recordings.times(news.happened)
-        text = plain_text(_spoken(news, times, found.began_at))
+        paused = pauses(self._live.pauses([call_sid]))
+        text = plain_text(_spoken(news, times, found.began_at, paused))
         response = Response(text, content_type="text/plain; charset=utf-8")
         return named(response, f"{call_sid}.txt")
 
@@ -142,7 +143,7 @@ class ConsoleCall:
     @answered
     def audio(self, call_sid: str) -> ResponseReturnValue:
         """What was said and heard since the piece of that number, for whoever listens."""
-        after = request.args.get("after", 0, type=int)
+        after = min(max(request.args.get("after", 0, type=int), 0), LAST_NUMBER)
         call = self._live.find(call_sid)
         if call is None or self._live.over(call):
             return refused("This call has ended.", 409)
@@ -187,8 +188,9 @@ class ConsoleCall:
         return jsonify(done=done), 202
 
 
-def _spoken(news: News, times: dict[str, tuple[float, float | None]], zero: float) -> list[Spoken]:
-    paused = pauses(news.happened)
+def _spoken(
+    news: News, times: dict[str, tuple[float, float | None]], zero: float, paused: Pauses
+) -> list[Spoken]:
     spoken = []
     for said in news.said:
         began, ended = times.get(said.entry.item_id, (said.told_at, None))

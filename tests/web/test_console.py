@@ -241,6 +241,34 @@ def test_what_is_said_while_the_recording_is_paused_is_shown_to_nobody(site: Sit
     assert [entry["withheld"] for entry in news["entries"]] == [False, False, True, True]
 
 
+def test_it_is_withheld_also_where_more_has_happened_than_is_read_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.news.MOST_NEWS", 2)
+    site.tell()
+    site.journal.event(SID, "recording paused")
+    for _ in range(3):
+        site.journal.event(SID, "key pressed")
+    site.journal.entry(SID, 2, TOOL)
+    site.journal.entry(SID, 3, Entry("i4", "caller", "Four one one one", "Four one one one", 0, 0))
+    site.settle()
+    for what in (f"calls/{SID}.json", f"calls/{SID}.txt", f"calls/{SID}/news.json", "live.json"):
+        answer = site.get(f"/console/{what}")
+        assert "Caller" in answer.text or "caller" in answer.text
+        assert "Four one" not in answer.text
+        assert "card" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "what", ["news.json?place=1.0-%s", "events?place=1.0-%s", "audio?after=%s", "audio?after=-%s"]
+)
+def test_a_place_beyond_all_is_no_error(site: Site, what: str) -> None:
+    site.tell()
+    if what.startswith("events"):
+        site.end()
+    assert site.get(f"/console/calls/{SID}/{what % 10**30}").status_code == 200
+
+
 def test_who_asks_again_is_told_only_what_is_new(site: Site) -> None:
     site.tell()
     first = site.json(f"/console/calls/{SID}/news.json")
