@@ -272,7 +272,8 @@ def calls(last: int, number: str | None, full: bool) -> None:
     from store.history_text import call_table
 
     with open_database() as database:
-        click.echo(call_table(History(database).latest(last, number), full))
+        found = History(database).latest(last, number)
+    click.echo(call_table(found, full) if found else "no calls")
 
 
 @main.command(short_help="Show what was said and what happened in a CALL.")

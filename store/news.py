@@ -16,6 +16,7 @@ from store import calls
 from store.database import Database
 from wire.journal import Then
 from wire.transcript import Entry
+from wire.withheld import GOES_ON, PAUSED, Pauses, pauses
 
 OVERLAP_SECONDS = 5.0
 """How much later than told it may be written and is still read."""
@@ -135,12 +136,14 @@ class LiveCalls:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def paused(self, call_sid: str) -> Pauses:
+        """When the call's recording was paused: all of it, however much is told of the call."""
+        return pauses((each.at, each.kind) for each in self.pauses([call_sid]))
+
     def pauses(self, call_sids: Sequence[str]) -> list[Happened]:
-        """When the recordings of these calls were paused, and went on: all of it, however long a call is."""
+        """The events by which the recordings of these calls were paused, and went on."""
         event = calls.events.c
-        query = sa.select(calls.events).where(
-            event.call_sid.in_(call_sids), calls.of_kind("recording paused", "recording started")
-        )
+        query = sa.select(calls.events).where(event.call_sid.in_(call_sids), calls.of_kind(PAUSED, GOES_ON))
         with self._database.read() as connection:
             return [_happened(row) for row in connection.execute(query.order_by(event.id))]
 

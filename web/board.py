@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.news import GoingOn, Happened, LiveCalls, News, SaidNow
-from web.call_view import GOES_ON, LATE_SECONDS, PAUSED, number
+from web.call_view import number
+from wire.withheld import GOES_ON, LATE_SECONDS, PAUSED
 
 LOOK_SECONDS = 0.25
 """The database is asked no more often than that, however many pages there are."""

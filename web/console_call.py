@@ -9,7 +9,7 @@ from actors.assistants import Assistants
 from store.live import LAST_NUMBER, LiveAudio
 from store.news import LiveCalls, News
 from web import security
-from web.call_view import Pauses, call_json, entry_json, event_json, is_withheld, pauses
+from web.call_view import call_json, entry_json, event_json
 from web.console_answer import answered, full_numbers, named, once, refused, wants
 from web.console_orders import ConsoleOrders, NotDone
 from web.following import Following
@@ -18,6 +18,7 @@ from web.recordings import Recordings
 from web.streams import Streams
 from web.watches import Watches
 from wire.transcript_text import Spoken, plain_text
+from wire.withheld import Pauses, is_withheld
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class ConsoleCall:
         if found is None:
             return refused(NOT_KNOWN, 404)
         news = self._live.news([call_sid])
-        paused = pauses(self._live.pauses([call_sid]))
+        paused = self._live.paused(call_sid)
         recordings = [
             None if each is None else {"which": which, "began_at": each.began_at, "seconds": each.seconds}
             for which, each in enumerate(self._recordings.of(news.happened), 1)
@@ -112,7 +113,7 @@ class ConsoleCall:
             return refused(NOT_KNOWN, 404)
         news = self._live.news([call_sid])
         times = self._recordings.times(news.happened)
-        paused = pauses(self._live.pauses([call_sid]))
+        paused = self._live.paused(call_sid)
         text = plain_text(_spoken(news, times, found.began_at, paused))
         response = Response(text, content_type="text/plain; charset=utf-8")
         return named(response, f"{call_sid}.txt")
@@ -199,7 +200,7 @@ def _spoken(
                 said.entry,
                 None if began is None else max(began - zero, 0.0),
                 None if ended is None else ended - zero,
-                is_withheld(said, paused),
+                is_withheld(said.told_at, paused),
             )
         )
     return spoken

@@ -5,7 +5,7 @@ from typing import Any
 
 from store.live import LAST_NUMBER, LiveAudio
 from store.news import GoingOn, Happened, LiveCalls, News, SaidNow
-from web.call_view import call_json, entry_json, event_json, pauses
+from web.call_view import call_json, entry_json, event_json
 from web.watches import Watches
 
 
@@ -75,7 +75,7 @@ class Following:
     def _news(self, entries: list[SaidNow], events: list[Happened]) -> dict[str, Any]:
         assert self._told_call is not None
         call, over, count = self._told_call
-        paused = pauses(self._live.pauses([self._call_sid])) if entries else ()
+        paused = self._live.paused(self._call_sid) if entries else ()
         return {
             "call": call_json(call, not over, self._full),
             "entries": [entry_json(each, paused) for each in entries],

@@ -294,7 +294,7 @@ def test_a_call_that_never_was_one_is_forgotten_after_a_day(dialed: DialedCalls,
 def test_nobody_has_to_place_another_call_for_that(
     dialed: DialedCalls, database: Database, clock: Clock
 ) -> None:
-    unplaced, _ = place(dialed)
+    place(dialed)
     silent, _ = place(dialed)
     dialed.placed(silent.id, CALL)
     clock.now += UNPLACED_KEPT_SECONDS + 1
