@@ -150,6 +150,9 @@ class ConsoleCall:
             return refused("This call has ended.", 409)
         self._watches.renew(call_sid, listen=True)
         pieces = self._audio.since(call_sid, after, with_audio=True)
+        if not after:
+            # Whoever begins to listen is not told what others have heard before.
+            pieces = pieces[-1:]
         response = Response(
             b"".join(piece.audio for piece in pieces), content_type="application/octet-stream"
         )

@@ -296,12 +296,26 @@ def test_what_is_heard_can_be_fetched_and_each_piece_once(site: Site) -> None:
     site.tell()
     live = LiveAudio(site.database)
     live.put(SID, 1000.0, b"\1", b"\0", b"one")
-    live.put(SID, 1000.5, b"\1", b"\0", b"two")
     first = site.get(f"/console/calls/{SID}/audio")
-    assert first.data == b"onetwo"
-    assert site.get(f"/console/calls/{SID}/audio?after={first.headers['X-Number']}").data == b""
+    live.put(SID, 1000.5, b"\1", b"\0", b"two")
+    live.put(SID, 1001.0, b"\1", b"\0", b"three")
+    second = site.get(f"/console/calls/{SID}/audio?after={first.headers['X-Number']}")
+    assert (first.data, second.data) == (b"one", b"twothree")
+    assert site.get(f"/console/calls/{SID}/audio?after={second.headers['X-Number']}").data == b""
     site.end()
     assert site.get(f"/console/calls/{SID}/audio").status_code == 409
+
+
+def test_who_begins_to_listen_hears_what_is_said_now_and_not_what_others_have_heard(site: Site) -> None:
+    site.tell()
+    live = LiveAudio(site.database)
+    for number in range(3):
+        live.put(SID, 1000.0 + number, b"\0", b"\0", b"%d" % number)
+    with site.get(f"/console/calls/{SID}/audio") as first:
+        assert first.data == b"2"
+    live.put(SID, 1003.0, b"\0", b"\0", b"3")
+    with site.get(f"/console/calls/{SID}/audio?after={first.headers['X-Number']}") as second:
+        assert second.data == b"3"
 
 
 def test_a_stream_tells_of_a_call_and_ends_when_it_is_over(site: Site) -> None:
