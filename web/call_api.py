@@ -140,4 +140,6 @@ def _request() -> DialRequest:
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, content_type="application/json")
+    answer = Response(orjson.dumps(content), status, content_type="application/json")
+    answer.headers["Cache-Control"] = "no-store"  # a person's number, and what is told of them
+    return answer

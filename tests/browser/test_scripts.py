@@ -294,6 +294,7 @@ def test_what_is_said_cannot_become_part_of_the_page(page: Page) -> None:
 
 
 LISTENING = """
+    AudioContext.prototype.resume = async () => {};  // which nobody's click has allowed
     const started = [];
     const begin = AudioBufferSourceNode.prototype.start;
     AudioBufferSourceNode.prototype.start = function (at) {

@@ -214,6 +214,12 @@ def test_a_request_that_is_repeated_places_no_other_call(server: OutboundServer)
     assert len(server.carrier.placed) == 1
 
 
+def test_what_is_told_of_a_call_is_kept_by_no_cache(server: OutboundServer) -> None:
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    answer = server.client.get(f"/calls/{server.place()['id']}", headers=headers)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+
+
 def test_a_repeated_request_hears_of_its_call_also_when_no_other_may_be_placed(tmp_path: Path) -> None:
     with outbound_server(tmp_path, daily_budget=5.0) as server:
         call = server.place(**{"Idempotency-Key": "order-66"})
