@@ -203,7 +203,8 @@ def dial(
     from store.database import Database, StoreError
     from store.dialed import DialedCalls
     from store.journal import CallJournal
-    from web.dialing import Dialer, DialError, DialRequest, carrier_of
+    from web.dial_request import DialError, DialRequest
+    from web.dialing import Dialer, carrier_of
     from web.dialing_progress import show_progress
     from web.preparation import Preparation, PreparationError
 

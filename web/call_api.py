@@ -20,7 +20,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from store.database import StoreError
 from store.dialed import REFUSED, DialedCall, DialedCalls
 from web import security
-from web.dialing import Dialer, DialError, DialRequest, Problem, no_such_call
+from web.dial_request import DialError, DialRequest, Problem, no_such_call
+from web.dialing import Dialer
 from wire.call_progress import is_final
 
 logger = logging.getLogger(__name__)
