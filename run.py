@@ -127,7 +127,7 @@ def serve(watch_parent: bool, worker: "WorkerKind", explain: bool) -> None:
     server.run()
 
 
-@main.command()
+@main.command(short_help="Place a simulated call to a running server.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "url", required=True, help="The webhook, such as http://127.0.0.1:8080/twiml.")
 @click.option(
@@ -154,7 +154,7 @@ def call(file: Path, url: str, auth_token: str | None, output: Path, latency: in
         raise click.ClickException(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Run the offline model alone.")
 @click.option("--port", default=8765, show_default=True, help="0 takes any free one.")
 @click.option("--watch-parent", is_flag=True, help="End when standard input does.")
 def model(port: int, watch_parent: bool) -> None:
@@ -174,7 +174,7 @@ def model(port: int, watch_parent: bool) -> None:
         raise click.ClickException(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Have the assistant call a NUMBER.")
 @click.argument("number")
 @click.option("--assistant", help="Who calls, of several.")
 @click.option(
@@ -203,7 +203,8 @@ def dial(
     from store.database import Database, StoreError
     from store.dialed import DialedCalls
     from store.journal import CallJournal
-    from web.dialing import Dialer, DialError, DialRequest, carrier_of
+    from web.dial_request import DialError, DialRequest
+    from web.dialing import Dialer, carrier_of
     from web.dialing_progress import show_progress
     from web.preparation import Preparation, PreparationError
 
@@ -234,7 +235,7 @@ def dial(
     context.exit(0 if reached else NOT_REACHED)
 
 
-@main.command()
+@main.command(short_help="Erase what is stored of a phone number's calls.")
 @click.argument("number")
 def forget(number: str) -> None:
     """Erase what is stored of the calls from and to a phone NUMBER, such as +4930123456.
@@ -259,7 +260,7 @@ def forget(number: str) -> None:
     click.echo(f"{erased} call{'' if erased == 1 else 's'} erased")
 
 
-@main.command()
+@main.command(short_help="List the last calls.")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--number", help="Only calls from or to this one.")
 @click.option("--full", is_flag=True, help="Show whole numbers and SIDs.")
@@ -272,10 +273,11 @@ def calls(last: int, number: str | None, full: bool) -> None:
     from store.history_text import call_table
 
     with open_database() as database:
-        click.echo(call_table(History(database).latest(last, number), full))
+        found = History(database).latest(last, number)
+    click.echo(call_table(found, full) if found else "no calls")
 
 
-@main.command()
+@main.command(short_help="Show what was said and what happened in a CALL.")
 @click.argument("call")
 @click.option("--full", is_flag=True, help="Show whole numbers.")
 def show(call: str, full: bool) -> None:
@@ -298,7 +300,7 @@ def show(call: str, full: bool) -> None:
         click.echo(call_story(found[0], history.story(found[0].call_sid), full))
 
 
-@main.command()
+@main.command(short_help="Check everything that calls need.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead.")
 @click.option("--offline", is_flag=True, help="Ask nothing but this machine.")
 def doctor(as_json: bool, offline: bool) -> None:
@@ -324,7 +326,7 @@ def doctor(as_json: bool, offline: bool) -> None:
         raise SystemExit(1)
 
 
-@main.command()
+@main.command(short_help="Point a phone NUMBER of Twilio's at this server.")
 @click.argument("number")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also take a number away from whatever it points at.")

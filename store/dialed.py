@@ -21,7 +21,7 @@ from store import calls
 from store.database import Database
 from store.dialed_tables import dialed, gate
 from store.insertion import insert
-from wire.call_progress import COMPLETED, FAILED, IN_PROGRESS, OUTCOMES, QUEUED, is_final, later
+from wire.call_progress import COMPLETED, FAILED, GOING_ON, IN_PROGRESS, OUTCOMES, QUEUED, is_final, later
 from wire.dial_rate import DialRate, Placed, Wait, admit
 from wire.journal import OUTBOUND, CallRecord
 
@@ -200,6 +200,15 @@ class DialedCalls:
         """The call with that CallSid."""
         return self._look(dialed.c.call_sid == call_sid)
 
+    def of_request(self, request_key: str) -> DialedCall | None:
+        """The call that was placed with that key."""
+        return self._look(dialed.c.request_key == request_key)
+
+    def clear(self) -> None:
+        """Give up what is overdue, and forget what never was a call, also where nobody places another one."""
+        with self._database.begin() as connection:
+            self._sweep(connection, self._clock())
+
     def _look(self, which: sa.ColumnElement[bool]) -> DialedCall | None:
         with self._database.read() as connection:
             call = _find(connection, which)
@@ -257,7 +266,8 @@ def _settle(connection: sa.Connection, row: Any, call_sid: str, now: float, outc
 
 
 def _overdue(now: float) -> tuple[sa.ColumnElement[bool], ...]:
-    return dialed.c.status.not_in((COMPLETED, *OUTCOMES)), dialed.c.expires_at < now
+    # Those that it may have, because no index finds what has none of the others.
+    return dialed.c.status.in_(GOING_ON), dialed.c.expires_at < now
 
 
 def _hold_gate(connection: sa.Connection) -> Placed:

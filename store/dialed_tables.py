@@ -31,6 +31,8 @@ dialed = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("canceled", sa.Boolean, nullable=False),
     sa.Column("request_key", sa.Text, nullable=True, unique=True),
+    # Whoever places a call, and whoever asks for one, looks for those that are overdue.
+    sa.Index("ix_dialed_calls_status", "status", "expires_at"),
 )
 
 gate = sa.Table(

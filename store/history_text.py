@@ -8,8 +8,11 @@ from wire.journal import OUTBOUND
 from wire.phone_number import shortened
 from wire.transcript import Entry
 from wire.transcript_text import Spoken, clock, plain_line
+from wire.withheld import Pauses, is_withheld, pauses
 
 HEADINGS = ("BEGAN (UTC)", "CALL", "WAY", "FROM", "TO", "LASTED", "OUTCOME", "TURNS", "ANSWER", "COST")
+HIDDEN = {"began_at"}
+"""Data of events that are for programs."""
 TO_THE_RIGHT = {"LASTED", "TURNS", "ANSWER", "COST"}
 
 
@@ -39,15 +42,21 @@ def call_story(call: PastCall, story: Sequence[Told], full: bool = False) -> str
         f"cost {call.cost:.4f}",
         "",
     ]
-    return "\n".join([*head, *(_line(call, told) for told in story)])
+    events = [(told.at, told.what) for told in story if isinstance(told.what, str) and told.at is not None]
+    paused = pauses(events)
+    return "\n".join([*head, *(_line(call, told, paused) for told in story)])
 
 
-def _line(call: PastCall, told: Told) -> str:
+def _line(call: PastCall, told: Told, paused: Pauses) -> str:
     since = None if told.at is None else max(told.at - call.began_at, 0.0)
     if isinstance(told.what, Entry):
-        return _printable(plain_line(Spoken(told.what, since, None)))
+        return _printable(plain_line(Spoken(told.what, since, None, is_withheld(told.at, paused))))
     when = " " * 10 if since is None else clock(since)[:-2]
-    data = ", ".join(f"{name} {_value(value)}" for name, value in told.data.items() if value is not None)
+    data = ", ".join(
+        f"{name} {_value(value)}"
+        for name, value in told.data.items()
+        if value is not None and name not in HIDDEN
+    )
     return _printable(f"{when}  - {told.what}{': ' if data else ''}{data}")
 
 

@@ -22,6 +22,9 @@ KEPT_SECONDS = 20.0
 AT_ONCE = 40
 """Pieces that are fetched in one go: twenty seconds."""
 
+LAST_NUMBER = 2**63 - 1
+"""A piece can have no higher one: databases know no larger integer."""
+
 _live_audio = sa.Table(
     "live_audio",
     metadata,

@@ -16,6 +16,7 @@ from store import calls
 from store.database import Database
 from wire.journal import Then
 from wire.transcript import Entry
+from wire.withheld import GOES_ON, PAUSED, Pauses, pauses
 
 OVERLAP_SECONDS = 5.0
 """How much later than told it may be written and is still read."""
@@ -27,7 +28,7 @@ MOST_CALLS = 500
 """How many calls that go on are told of at most, the latest."""
 
 MOST_NEWS = 5000
-"""How many entries, and how many events, are read at once at most."""
+"""How many entries, and how many events, are read at once at most: the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +136,14 @@ class LiveCalls:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def pauses(self, call_sid: str) -> list[Happened]:
-        """When the call's recording was paused, and went on."""
+    def paused(self, call_sid: str) -> Pauses:
+        """When the call's recording was paused: all of it, however much is told of the call."""
+        return pauses((each.at, each.kind) for each in self.pauses([call_sid]))
+
+    def pauses(self, call_sids: Sequence[str]) -> list[Happened]:
+        """The events by which the recordings of these calls were paused, and went on."""
         event = calls.events.c
-        query = sa.select(calls.events).where(
-            event.call_sid == call_sid, calls.of_kind("recording paused", "recording started")
-        )
+        query = sa.select(calls.events).where(event.call_sid.in_(call_sids), calls.of_kind(PAUSED, GOES_ON))
         with self._database.read() as connection:
             return [_happened(row) for row in connection.execute(query.order_by(event.id))]
 
@@ -154,15 +157,16 @@ class LiveCalls:
         if since:
             entries = entries.where(said.changed_at > since - OVERLAP_SECONDS)
             events = events.where(happened.at > since - OVERLAP_SECONDS)
-        entries = entries.order_by(said.call_sid, said.position, said.item_id).limit(MOST_NEWS)
-        events = events.order_by(happened.id).limit(MOST_NEWS)
+        order = said.call_sid.desc(), said.position.desc(), said.item_id.desc()
+        entries = entries.order_by(*order).limit(MOST_NEWS)
+        events = events.order_by(happened.id.desc()).limit(MOST_NEWS)
         with self._database.read() as connection:
             return News(
                 tuple(
                     SaidNow(row.call_sid, row.position, calls.stored_entry(row), row.told_at, row.changed_at)
-                    for row in connection.execute(entries)
+                    for row in reversed(connection.execute(entries).all())
                 ),
-                tuple(map(_happened, connection.execute(events))),
+                tuple(map(_happened, reversed(connection.execute(events).all()))),
             )
 
 

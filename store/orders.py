@@ -39,8 +39,19 @@ class Orders:
         """Leave an order for a call."""
         now = self._clock()
         with self._database.begin() as connection:
-            connection.execute(sa.delete(_orders).where(_orders.c.given_at < now - WAITS_SECONDS))
+            connection.execute(sa.delete(_orders).where(self._forgotten()))
             connection.execute(sa.insert(_orders).values(call_sid=call_sid, body=body, given_at=now))
+
+    def clear(self) -> None:
+        """Delete what nobody has taken in time: what was to be said in a call is not kept until the next order."""
+        with self._database.read() as connection:
+            if connection.execute(sa.select(_orders.c.id).where(self._forgotten()).limit(1)).first() is None:
+                return
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(_orders).where(self._forgotten()))
+
+    def _forgotten(self) -> sa.ColumnElement[bool]:
+        return _orders.c.given_at < self._clock() - WAITS_SECONDS
 
     def take(self, call_sids: Sequence[str]) -> list[tuple[str, str]]:
         """The orders for these calls, as (call_sid, body), in the order in which they were given; each once."""

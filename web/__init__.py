@@ -99,11 +99,13 @@ def build_app(preparation: "Preparation") -> "Flask":
     # Last, because it opens files.
     database = Database(settings.database_url.get_secret_value())
 
-    live = LiveAudio(database)
+    live, waiting, dialed = LiveAudio(database), Orders(database), DialedCalls(database)
 
     def erase_older_files() -> None:
-        live.clear()
         erase_older(settings.recordings, datetime.now(UTC) - timedelta(days=settings.retention_days))
+        # What these hold is over long before, and where nothing new comes nobody else clears it.
+        for table in (live, waiting, dialed):
+            table.clear()
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
     secret = settings.webhook_secret
@@ -111,7 +113,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     outbox = None if secret is None else Outbox(database, secret.get_secret_value())
     tokens = StreamTokens(database, settings.stream_token_ttl)
     calls = Calls(settings.threads)
-    orders = OrderDesk(Orders(database), calls)
+    orders = OrderDesk(waiting, calls)
     carrier = carrier_of(settings)
     admission = Admission(
         calls,
@@ -121,7 +123,6 @@ def build_app(preparation: "Preparation") -> "Flask":
         lambda: max(each.limits.max_minutes for each in assistants.all.values()) * 60,
     )
     readiness = Readiness(calls, database)
-    dialed = DialedCalls(database)
     dialer = Dialer(settings, assistants, dialed, carrier, journal.spent_today)
 
     app = Flask("switchboard", static_folder=None)

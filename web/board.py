@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.news import GoingOn, Happened, LiveCalls, News, SaidNow
-from web.call_view import GOES_ON, LATE_SECONDS, PAUSED, number
+from web.call_view import number
+from wire.withheld import GOES_ON, LATE_SECONDS, PAUSED
 
 LOOK_SECONDS = 0.25
 """The database is asked no more often than that, however many pages there are."""
+
+CALLS_AT_ONCE = 20
+"""So many calls that are new to the board are read at once, so that all that is told of them is read."""
 
 LAST_LETTERS = 160
 """Of what was said last: its end, because that is what is new."""
@@ -117,7 +121,15 @@ class Board:
         going_on = self._live.going_on()
         known = [call.call_sid for call in going_on if call.call_sid in self._lines]
         unknown = [call.call_sid for call in going_on if call.call_sid not in self._lines]
-        news = [self._live.news(known, self._latest), self._live.news(unknown)]
+        news = [
+            # Whatever is too much to be read at once, what is withheld is known of.
+            News((), tuple(self._live.pauses(unknown))),
+            self._live.news(known, self._latest),
+            *(
+                self._live.news(unknown[first : first + CALLS_AT_ONCE])
+                for first in range(0, len(unknown), CALLS_AT_ONCE)
+            ),
+        ]
         lines = {call.call_sid: self._lines.get(call.call_sid) or _Line(call) for call in going_on}
         for call in going_on:
             lines[call.call_sid].call = call

@@ -20,7 +20,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from store.database import StoreError
 from store.dialed import REFUSED, DialedCall, DialedCalls
 from web import security
-from web.dialing import Dialer, DialError, DialRequest, Problem, no_such_call
+from web.dial_request import DialError, DialRequest, Problem, no_such_call
+from web.dialing import Dialer
 from wire.call_progress import is_final
 
 logger = logging.getLogger(__name__)
@@ -140,4 +141,6 @@ def _request() -> DialRequest:
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, content_type="application/json")
+    answer = Response(orjson.dumps(content), status, content_type="application/json")
+    answer.headers["Cache-Control"] = "no-store"  # a person's number, and what is told of them
+    return answer

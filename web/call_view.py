@@ -9,18 +9,13 @@ Times are in seconds since 1970, durations in ms. While a recording is paused, a
 is said nor what tools are given is shown.
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from store.history import PastCall
 from store.news import GoingOn, Happened, SaidNow
 from wire.phone_number import shortened
 from wire.transcript_text import WITHHELD
-
-PAUSED, GOES_ON = "recording paused", "recording started"
-
-LATE_SECONDS = 2.0
-"""So much later an entry may be told of that was said during a pause."""
+from wire.withheld import Pauses, is_withheld
 
 _FILES = {"recording", "transcript"}
 
@@ -64,30 +59,9 @@ def past_call_json(call: PastCall, live: bool, full: bool) -> dict[str, Any]:
     }
 
 
-Pauses = Sequence[tuple[float, float]]
-
-
-def pauses(happened: Iterable[Happened]) -> Pauses:
-    """When the recording was paused: from and to, in seconds since 1970."""
-    found: list[tuple[float, float]] = []
-    since: float | None = None
-    for event in happened:
-        if event.kind == PAUSED and since is None:
-            since = event.at
-        elif event.kind == GOES_ON and since is not None:
-            found.append((since, event.at + LATE_SECONDS))
-            since = None
-    return found if since is None else [*found, (since, float("inf"))]
-
-
-def is_withheld(said: SaidNow, paused: Pauses) -> bool:
-    """Whether it was said while the recording was paused."""
-    return said.told_at is not None and any(since <= said.told_at <= until for since, until in paused)
-
-
 def entry_json(said: SaidNow, paused: Pauses) -> dict[str, Any]:
     """What was said in one item, as it is now."""
-    entry, withheld = said.entry, is_withheld(said, paused)
+    entry, withheld = said.entry, is_withheld(said.told_at, paused)
     tool = None
     if entry.tool is not None:
         tool = {

@@ -6,10 +6,10 @@ from flask import Flask, Response, jsonify, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
 from actors.assistants import Assistants
-from store.live import LiveAudio
+from store.live import LAST_NUMBER, LiveAudio
 from store.news import LiveCalls, News
 from web import security
-from web.call_view import call_json, entry_json, event_json, is_withheld, pauses
+from web.call_view import call_json, entry_json, event_json
 from web.console_answer import answered, full_numbers, named, once, refused, wants
 from web.console_orders import ConsoleOrders, NotDone
 from web.following import Following
@@ -18,6 +18,7 @@ from web.recordings import Recordings
 from web.streams import Streams
 from web.watches import Watches
 from wire.transcript_text import Spoken, plain_text
+from wire.withheld import Pauses, is_withheld
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class ConsoleCall:
         if found is None:
             return refused(NOT_KNOWN, 404)
         news = self._live.news([call_sid])
-        paused = pauses(news.happened)
+        paused = self._live.paused(call_sid)
         recordings = [
             None if each is None else {"which": which, "began_at": each.began_at, "seconds": each.seconds}
             for which, each in enumerate(self._recordings.of(news.happened), 1)
@@ -112,7 +113,8 @@ class ConsoleCall:
             return refused(NOT_KNOWN, 404)
         news = self._live.news([call_sid])
         times = self._recordings.times(news.happened)
-        text = plain_text(_spoken(news, times, found.began_at))
+        paused = self._live.paused(call_sid)
+        text = plain_text(_spoken(news, times, found.began_at, paused))
         response = Response(text, content_type="text/plain; charset=utf-8")
         return named(response, f"{call_sid}.txt")
 
@@ -142,12 +144,15 @@ class ConsoleCall:
     @answered
     def audio(self, call_sid: str) -> ResponseReturnValue:
         """What was said and heard since the piece of that number, for whoever listens."""
-        after = request.args.get("after", 0, type=int)
+        after = min(max(request.args.get("after", 0, type=int), 0), LAST_NUMBER)
         call = self._live.find(call_sid)
         if call is None or self._live.over(call):
             return refused("This call has ended.", 409)
         self._watches.renew(call_sid, listen=True)
         pieces = self._audio.since(call_sid, after, with_audio=True)
+        if not after:
+            # Whoever begins to listen is not told what others have heard before.
+            pieces = pieces[-1:]
         response = Response(
             b"".join(piece.audio for piece in pieces), content_type="application/octet-stream"
         )
@@ -187,8 +192,9 @@ class ConsoleCall:
         return jsonify(done=done), 202
 
 
-def _spoken(news: News, times: dict[str, tuple[float, float | None]], zero: float) -> list[Spoken]:
-    paused = pauses(news.happened)
+def _spoken(
+    news: News, times: dict[str, tuple[float, float | None]], zero: float, paused: Pauses
+) -> list[Spoken]:
     spoken = []
     for said in news.said:
         began, ended = times.get(said.entry.item_id, (said.told_at, None))
@@ -197,7 +203,7 @@ def _spoken(news: News, times: dict[str, tuple[float, float | None]], zero: floa
                 said.entry,
                 None if began is None else max(began - zero, 0.0),
                 None if ended is None else ended - zero,
-                is_withheld(said, paused),
+                is_withheld(said.told_at, paused),
             )
         )
     return spoken

@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
-from store.live import LiveAudio
+from store.live import LAST_NUMBER, LiveAudio
 from store.news import GoingOn, Happened, LiveCalls, News, SaidNow
-from web.call_view import call_json, entry_json, event_json, pauses
+from web.call_view import call_json, entry_json, event_json
 from web.watches import Watches
 
 
@@ -75,7 +75,7 @@ class Following:
     def _news(self, entries: list[SaidNow], events: list[Happened]) -> dict[str, Any]:
         assert self._told_call is not None
         call, over, count = self._told_call
-        paused = pauses(self._live.pauses(self._call_sid)) if entries else ()
+        paused = self._live.paused(self._call_sid) if entries else ()
         return {
             "call": call_json(call, not over, self._full),
             "entries": [entry_json(each, paused) for each in entries],
@@ -99,6 +99,7 @@ class Following:
 def _place(place: str) -> tuple[float, int]:
     since, _, piece = place.rpartition("-")
     try:
-        return max(float(since), 0.0), int(piece)
+        # Of a number that is none of ours the database may not know what to do with it.
+        return max(float(since), 0.0), min(int(piece), LAST_NUMBER)
     except ValueError:
         return 0.0, 0

@@ -42,12 +42,12 @@ from web.softphone_story import shown
 from web.twiml import ASSISTANT_PARAMETER, CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, WAIT_SECONDS
 from web.voice import HUNG_UP, NOT_RESUMED, let_go
 from wire.journal import Then
+from wire.phone_number import SOFTPHONE, SWITCHBOARD
 
 logger = logging.getLogger(__name__)
 
-CALLER = "client:softphone"
-"""Tells calls of this page from others. It is no number, so no limit of a number's counts it."""
-CALLED = "client:switchboard"
+CALLER, CALLED = SOFTPHONE, SWITCHBOARD
+"""They tell calls of this page from others. They are no numbers, so no limit of a number's counts them."""
 NO_ACCOUNT = f"AC{'0' * 32}"
 
 BUSY = "All lines are busy. Try again in a moment."

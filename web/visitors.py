@@ -52,9 +52,12 @@ class Visitors:
         What changes something, or opens a websocket, must have been sent by a page of this server, and the former
         must bring the session's CSRF token, as header or form field.
         """
+        if self.closed:
+            # Before any cookie is looked at: without a token, what signs them is no secret.
+            return self._sign_in()
         session = self.sessions.read(request.cookies.get(self._cookie("session")))
         if session is None:
-            if self.sessions.guarded or self.closed:
+            if self.sessions.guarded:
                 return self._sign_in()
             session = g.begun = self.sessions.begin()
         g.visitor = session

@@ -20,6 +20,9 @@ OUTCOMES = {"busy": "busy", "no-answer": "no_answer", FAILED: "failed", "cancele
 _RANKS = {QUEUED: 0, "initiated": 1, "ringing": 2, IN_PROGRESS: 3, COMPLETED: 4, **dict.fromkeys(OUTCOMES, 4)}
 _FINAL = 4
 
+GOING_ON = tuple(status for status, rank in _RANKS.items() if rank < _FINAL)
+"""The statuses of calls that are not over."""
+
 
 def is_final(status: str) -> bool:
     """Whether the call is over."""

@@ -2,8 +2,8 @@
 
 A prefix is the beginning of a number in E.164, and the longest one that fits a number decides: `+49` opens Germany,
 `!+4930` takes Berlin out again. What costs more than a call, and other countries that hide behind the same code, are
-taken out before: `+49` does not open `+49900`, and `+1` opens the United States and Canada only. Who means them names
-them.
+taken out before: `+49` does not open `+49900`, `+1` opens the United States and Canada only, and `+7` Russia. Who
+means them names them.
 
 The list of these is made from the numbering plans of the countries named here, and is a fence against mistakes: none
 is complete. Twilio's geographic permissions are the other fence.
@@ -21,6 +21,8 @@ SPECIAL = frozenset(
         "": "808 870 878 881 882 883 888 979",
         # North American numbers of other countries than the United States and Canada, and premium rate.
         "1": "242 246 264 268 284 345 441 473 649 658 664 721 758 767 784 809 829 849 868 869 876 900",
+        # Kazakhstan, and Russia's premium rate.
+        "7": "6 7 803 809",
         "31": "900 906 909",
         "32": "90",
         "33": "81 82 89",

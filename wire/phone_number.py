@@ -9,6 +9,9 @@ WITHHELD = frozenset({"+266696687", "+7378742833", "+2562533", "+8656696", "+862
 """What Twilio writes for a number that it is not told: anonymous, restricted, blocked, unknown and unavailable,
 spelt on a telephone's keys."""
 
+SOFTPHONE, SWITCHBOARD = "client:softphone", "client:switchboard"
+"""What stands for the numbers in a call from the page at `/`: whoever sits there, and this server."""
+
 
 def is_e164(number: str) -> bool:
     """Whether it is a number, and not the address of a client or what stands for a withheld one."""
@@ -21,6 +24,11 @@ def is_withheld(number: str) -> bool:
 
 
 def shortened(number: str) -> str:
-    """For people to read: the last two of its digits, so that it can be told from another and not called."""
+    """For people to read: the last two of its digits, so that it can be told from another and not called.
+
+    What is nobody's number is whole.
+    """
+    if number in (SOFTPHONE, SWITCHBOARD):
+        return number.partition(":")[2]
     digits = re.sub(r"\D", "", number)
     return f"…{digits[-2:]}" if len(digits) > 4 else "…"

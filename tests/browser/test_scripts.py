@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -290,3 +291,34 @@ def test_the_figures_are_those_of_the_whole_call(page: Page) -> None:
 def test_what_is_said_cannot_become_part_of_the_page(page: Page) -> None:
     attack = "<img src=x onerror=alert(1)>"
     assert shown(page, ([said(1, attack)], False))["items"] == [["Assistant 0:01", attack]]
+
+
+LISTENING = """
+    AudioContext.prototype.resume = async () => {};  // which nobody's click has allowed
+    const started = [];
+    const begin = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (at) {
+      started.push([at, at + this.buffer.duration]);
+      begin.call(this, at);
+    };
+    const answers = [20, 0.5, 0.5];
+    window.fetch = async () => {
+      const seconds = answers.shift() ?? 0;
+      return new Response(new Uint8Array(16000 * seconds), { headers: { "X-Number": "1" } });
+    };
+    const listening = new use.Listening("/audio", () => {});
+    await listening.start();
+    while (answers.length) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    listening.stop();
+    return started;
+"""
+
+
+def test_who_listens_hears_nothing_of_long_ago_and_no_two_pieces_at_once(page: Page) -> None:
+    started = run(page, "listen", LISTENING)
+    assert started[0][1] - started[0][0] == pytest.approx(4)
+    for (_, ended), (began, _) in pairwise(started):
+        assert began >= ended - 0.001

@@ -3,9 +3,11 @@
 import itertools
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from store.database import Database
 from store.dialed import (
@@ -287,6 +289,37 @@ def test_a_call_that_never_was_one_is_forgotten_after_a_day(dialed: DialedCalls,
     clock.now += UNPLACED_KEPT_SECONDS + 1
     place(dialed)
     assert dialed.get(call.id) is None
+
+
+def test_nobody_has_to_place_another_call_for_that(
+    dialed: DialedCalls, database: Database, clock: Clock
+) -> None:
+    place(dialed)
+    silent, _ = place(dialed)
+    dialed.placed(silent.id, CALL)
+    clock.now += UNPLACED_KEPT_SECONDS + 1
+    dialed.clear()
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT id, outcome FROM dialed_calls").all()
+    assert [tuple(row) for row in rows] == [(silent.id, EXPIRED)]
+    assert [past.outcome for past in History(database).latest(10)] == [EXPIRED], "where retention finds it"
+
+
+def test_who_places_a_call_reads_no_others(tmp_path: Path, clock: Clock) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'plans.db'}")
+    dialed, plans = DialedCalls(database, clock), list[str]()
+    with database.begin() as connection:
+
+        def explain(*event: Any) -> None:
+            if "dialed_calls" in event[2] and not event[2].startswith(("EXPLAIN", "INSERT")):
+                rows = event[0].exec_driver_sql(f"EXPLAIN QUERY PLAN {event[2]}", event[3])
+                plans.extend(str(row) for row in rows)
+
+        sa.event.listen(connection.engine, "before_cursor_execute", explain)
+    place(dialed)
+    database.close()
+    assert plans
+    assert not [plan for plan in plans if "SCAN" in plan]
 
 
 def test_a_number_that_is_forgotten_is_in_no_call_that_was_placed(

@@ -46,7 +46,7 @@ class Past:
         self.now += 79.5
         journal.entry(FIRST.call_sid, 1, ANSWER)
         journal.spent(FIRST.call_sid, 0.25)
-        journal.event(FIRST.call_sid, "recording", path="/r/a.wav")
+        journal.event(FIRST.call_sid, "recording", path="/r/a.wav", began_at=NOON)
         journal.event(FIRST.call_sid, "transcript", path="/r/a.jsonl")
         journal.ended(FIRST.call_sid, "hung up", Then.HANG_UP)
         self.now += 3600
@@ -143,6 +143,20 @@ def test_the_story_says_what_was_heard_when_and_lets_nobody_write_to_the_termina
         '00:00:04.0  Tool       look_up({}) = "two"',
         "00:01:23.5  - recording: path /r/a.wav",
         "00:01:23.5  - transcript: path /r/a.jsonl",
+    ]
+
+
+def test_the_story_withholds_what_was_said_while_the_recording_was_paused(past: Past) -> None:
+    past.journal.began(FIRST)
+    past.journal.event(FIRST.call_sid, "recording paused")
+    past.now += 1
+    past.journal.entry(FIRST.call_sid, 0, QUESTION)
+    past.journal.entry(FIRST.call_sid, 1, TOOL)
+    past.settle()
+    story = call_story(past.history.find(FIRST.call_sid)[0], past.history.story(FIRST.call_sid))
+    assert story.splitlines()[-2:] == [
+        "00:00:01.0  Caller     [not recorded]",
+        "00:00:01.0  Tool       look_up [not recorded]",
     ]
 
 

@@ -61,3 +61,16 @@ def test_an_order_to_a_call_is_forgotten_with_the_call(database: Database) -> No
     assert journal.forget("+4930111") == 1
     assert orders.take(["CA1"]) == []
     journal.close()
+
+
+def test_an_order_that_nobody_takes_is_not_kept_until_the_next_one(
+    orders: Orders, clock: Clock, database: Database
+) -> None:
+    orders.give("CA1", "what is to be said")
+    orders.clear()
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM orders").scalar_one() == 1
+    clock.now += WAITS_SECONDS + 1
+    orders.clear()
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM orders").scalar_one() == 0

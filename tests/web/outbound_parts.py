@@ -72,6 +72,7 @@ class OutboundServer:
         self, folder: Path, spent: float = 0.0, tables: Any = None, others: Any = None, **changes: Any
     ) -> None:
         """`tables` are those of the assistant, `others` of further ones; `changes` are settings."""
+        self.spent = spent
         tables = LEAST | {"name": "Desk", "outbound": OUTBOUND} | (tables or {})
         files = {"desk": tables} | {name: LEAST | each for name, each in (others or {}).items()}
         (folder / "assistants").mkdir()
@@ -95,7 +96,7 @@ class OutboundServer:
         self.calls = Calls(threads=2, actor=IdleCall)
         self.orders = Orders(self.database)
         self.carrier = FakeCarrier()
-        dialer = Dialer(settings, assistants, self.dialed, self.carrier, lambda: spent)
+        dialer = Dialer(settings, assistants, self.dialed, self.carrier, lambda: self.spent)
         app = Flask("outbound", static_folder=None)
         security.register(app, settings)
         CallApi(dialer, self.dialed).register(app)

@@ -214,6 +214,21 @@ def test_a_request_that_is_repeated_places_no_other_call(server: OutboundServer)
     assert len(server.carrier.placed) == 1
 
 
+def test_what_is_told_of_a_call_is_kept_by_no_cache(server: OutboundServer) -> None:
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    answer = server.client.get(f"/calls/{server.place()['id']}", headers=headers)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+
+
+def test_a_repeated_request_hears_of_its_call_also_when_no_other_may_be_placed(tmp_path: Path) -> None:
+    with outbound_server(tmp_path, daily_budget=5.0) as server:
+        call = server.place(**{"Idempotency-Key": "order-66"})
+        server.spent = 5.0
+        body = {"to": PERSON, "variables": {"name": "Anna"}}
+        assert server.ask("POST", body=body, **{"Idempotency-Key": "order-66"}) == (200, call)
+        assert server.ask("POST", body=body, **{"Idempotency-Key": "order-67"})[0] == 429
+
+
 def test_a_refusal_of_twilios_is_passed_on_with_its_code(server: OutboundServer, logs: ExpectedLogs) -> None:
     logs.expect("call .* is not placed: error 21215")
     server.carrier.trouble = CarrierError("error 21215: allow that country", 400, 21215)

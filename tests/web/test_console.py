@@ -241,6 +241,34 @@ def test_what_is_said_while_the_recording_is_paused_is_shown_to_nobody(site: Sit
     assert [entry["withheld"] for entry in news["entries"]] == [False, False, True, True]
 
 
+def test_it_is_withheld_also_where_more_has_happened_than_is_read_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.news.MOST_NEWS", 2)
+    site.tell()
+    site.journal.event(SID, "recording paused")
+    for _ in range(3):
+        site.journal.event(SID, "key pressed")
+    site.journal.entry(SID, 2, TOOL)
+    site.journal.entry(SID, 3, Entry("i4", "caller", "Four one one one", "Four one one one", 0, 0))
+    site.settle()
+    for what in (f"calls/{SID}.json", f"calls/{SID}.txt", f"calls/{SID}/news.json", "live.json"):
+        answer = site.get(f"/console/{what}")
+        assert "Caller" in answer.text or "caller" in answer.text
+        assert "Four one" not in answer.text
+        assert "card" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "what", ["news.json?place=1.0-%s", "events?place=1.0-%s", "audio?after=%s", "audio?after=-%s"]
+)
+def test_a_place_beyond_all_is_no_error(site: Site, what: str) -> None:
+    site.tell()
+    if what.startswith("events"):
+        site.end()
+    assert site.get(f"/console/calls/{SID}/{what % 10**30}").status_code == 200
+
+
 def test_who_asks_again_is_told_only_what_is_new(site: Site) -> None:
     site.tell()
     first = site.json(f"/console/calls/{SID}/news.json")
@@ -268,12 +296,26 @@ def test_what_is_heard_can_be_fetched_and_each_piece_once(site: Site) -> None:
     site.tell()
     live = LiveAudio(site.database)
     live.put(SID, 1000.0, b"\1", b"\0", b"one")
-    live.put(SID, 1000.5, b"\1", b"\0", b"two")
     first = site.get(f"/console/calls/{SID}/audio")
-    assert first.data == b"onetwo"
-    assert site.get(f"/console/calls/{SID}/audio?after={first.headers['X-Number']}").data == b""
+    live.put(SID, 1000.5, b"\1", b"\0", b"two")
+    live.put(SID, 1001.0, b"\1", b"\0", b"three")
+    second = site.get(f"/console/calls/{SID}/audio?after={first.headers['X-Number']}")
+    assert (first.data, second.data) == (b"one", b"twothree")
+    assert site.get(f"/console/calls/{SID}/audio?after={second.headers['X-Number']}").data == b""
     site.end()
     assert site.get(f"/console/calls/{SID}/audio").status_code == 409
+
+
+def test_who_begins_to_listen_hears_what_is_said_now_and_not_what_others_have_heard(site: Site) -> None:
+    site.tell()
+    live = LiveAudio(site.database)
+    for number in range(3):
+        live.put(SID, 1000.0 + number, b"\0", b"\0", b"%d" % number)
+    with site.get(f"/console/calls/{SID}/audio") as first:
+        assert first.data == b"2"
+    live.put(SID, 1003.0, b"\0", b"\0", b"3")
+    with site.get(f"/console/calls/{SID}/audio?after={first.headers['X-Number']}") as second:
+        assert second.data == b"3"
 
 
 def test_a_stream_tells_of_a_call_and_ends_when_it_is_over(site: Site) -> None:

@@ -178,6 +178,16 @@ def test_a_session_that_needs_no_token_opens_no_server_that_does(
     assert remote.get("/page", base_url=SITE).status_code == 401
 
 
+def test_a_session_that_anybody_can_sign_opens_no_server_that_is_closed(local: FlaskClient) -> None:
+    """What signs them where there is no token stands in the source."""
+    local.get("/page", base_url=LOCAL)
+    cookie = local.get_cookie("switchboard-session", domain="127.0.0.1")
+    assert cookie is not None
+    client = app_with(twilio_auth_token="12345", public_url=PUBLIC).test_client()
+    client.set_cookie("__Host-switchboard-session", cookie.value, domain="voice.example.com", secure=True)
+    assert client.get("/page", base_url=SITE).status_code == 401
+
+
 def test_on_this_machine_nobody_has_to_sign_in(local: FlaskClient) -> None:
     first = local.get("/page", base_url=LOCAL)
     assert first.status_code == 200

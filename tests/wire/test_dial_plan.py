@@ -36,6 +36,9 @@ NUMBERS = st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True)
         (("+1",), "+14158675310", None),
         (("+1",), "+18765551234", NotAllowed.SPECIAL),
         (("+1",), "+19005551234", NotAllowed.SPECIAL),
+        (("+7",), "+74951234567", None),
+        (("+7",), "+77271234567", NotAllowed.SPECIAL),
+        (("+7", "+77"), "+77271234567", None),
         (("+88",), "+881612345678", NotAllowed.SPECIAL),
         (("+1", "+1876"), "+18765551234", None),
         (("+49", "+49900"), "+499001234567", None),
@@ -76,4 +79,4 @@ def test_what_is_taken_out_opens_nothing_that_was_closed(entries: list[str], out
 
 
 def test_what_is_special_is_written_as_prefixes() -> None:
-    assert all(re.fullmatch(r"\+[1-9][0-9]{2,5}", prefix) for prefix in SPECIAL)
+    assert all(re.fullmatch(r"\+[1-9][0-9]{1,5}", prefix) for prefix in SPECIAL)

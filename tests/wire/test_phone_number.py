@@ -28,6 +28,8 @@ def test_anything_else_is_none(number: str) -> None:
         ("anonymous", "…"),
         ("", "…"),
         ("911", "…"),
+        ("client:anna", "…"),
+        ("client:softphone", "softphone"),
     ],
 )
 def test_a_number_is_shortened_so_that_it_can_be_told_from_another_and_not_called(

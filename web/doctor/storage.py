@@ -32,9 +32,13 @@ def check_assistant(settings: Settings) -> list[Verdict]:
     except PreparationError as error:
         return [failed("assistant", str(error), "correct it; assistant.toml says what each key does")]
     return [
-        ok("assistant", f"{settings.assistant}: {assistant.name}, {len(assistant.callable_tools())} tools")
+        ok("assistant", f"{settings.assistant}: {assistant.name}, {_tools(len(assistant.callable_tools()))}")
         for assistant in preparation.assistants.all.values()
     ]
+
+
+def _tools(count: int) -> str:
+    return f"{count or 'no'} tool{'' if count == 1 else 's'}"
 
 
 def check_database(settings: Settings) -> list[Verdict]:

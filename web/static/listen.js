@@ -6,6 +6,7 @@ import { address } from "./server.js";
 const SAMPLE_RATE = 8000;
 const FETCH_MS = 350;
 const AHEAD_SECONDS = 0.7; // so much is kept in hand, because pieces come half a second at a time
+const BEHIND_SECONDS = 4; // more than that is left out: live is not long ago
 
 export class Listening {
   #path; #failed; #context = null; #meter = null; #next = 0; #after = 0; #timer = 0;
@@ -71,7 +72,8 @@ export class Listening {
     this.#timer = setTimeout(() => this.#fetch(context), FETCH_MS);
   }
 
-  #play(bytes) {
+  #play(all) {
+    const bytes = all.subarray(-2 * SAMPLE_RATE * BEHIND_SECONDS);
     const buffer = new AudioBuffer({ numberOfChannels: 2, length: bytes.length / 2, sampleRate: SAMPLE_RATE });
     for (const track of [0, 1]) {
       const samples = buffer.getChannelData(track);
@@ -80,7 +82,10 @@ export class Listening {
       }
     }
     const now = this.#context.currentTime;
-    if (this.#next < now || this.#next > now + 4) {
+    if (this.#next > now + BEHIND_SECONDS) {
+      return; // not beside what plays until then
+    }
+    if (this.#next < now) {
       this.#next = now + AHEAD_SECONDS;
     }
     const node = new AudioBufferSourceNode(this.#context, { buffer });
