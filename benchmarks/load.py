@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from benchmarks.model import Answer, LeanModel, LeanSession
-from benchmarks.phone import LeanPhone
+from benchmarks.phone import CountedPhone
 
 JOIN_SECONDS = 15.0
 """From a call's webhook to its first audio at the model."""
@@ -25,7 +25,7 @@ class LoadError(Exception):
 class Call:
     """Both ends of one call."""
 
-    phone: LeanPhone
+    phone: CountedPhone
     session: LeanSession
     set_up_s: float = 0.0
     """from its webhook to its first audio at the model"""
@@ -54,7 +54,7 @@ class Load:
 
     def __init__(self, answer: Answer | None = None) -> None:
         self.calls: list[Call] = []
-        self._phones: list[LeanPhone] = []
+        self._phones: list[CountedPhone] = []
         self._joined: dict[int, asyncio.Future[LeanSession]] = {}
         self._known: list[LeanSession] = []
         self._answer = answer or Answer()
@@ -80,7 +80,7 @@ class Load:
         placing = asyncio.Semaphore(PLACING)
 
         async def place(number: int) -> None:
-            phone = LeanPhone(number)
+            phone = CountedPhone(number)
             self._phones.append(phone)
             self._joined[number] = asyncio.get_running_loop().create_future()
             async with placing:

@@ -18,15 +18,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as library_client
 from websockets.sync.server import ServerConnection, serve
 
-from benchmarks import lean_websocket
 from benchmarks.interruption import Measurement, Times, failures, report
 from benchmarks.journey import Journey, Passage
-from benchmarks.lean_websocket import LeanWebsocket
 from benchmarks.load import Totals
 from benchmarks.model import Answer, LeanModel
 from benchmarks.phone import caller_frame, identity_of
 from benchmarks.plot import svg
 from benchmarks.process_tree import use_of
+from simulator import lean_websocket
+from simulator.lean_websocket import LeanWebsocket
 
 ROOT = Path(__file__).parent.parent
 SIZES = (0, 1, 125, 126, 65_535, 65_536, 200_000)
