@@ -9,6 +9,7 @@ from typing import Self
 
 from benchmarks.model import Answer, LeanModel, LeanSession
 from benchmarks.phone import CountedPhone
+from simulator.lean_phone import CallError
 
 JOIN_SECONDS = 15.0
 """From a call's webhook to its first audio at the model."""
@@ -100,6 +101,38 @@ class Load:
             ) from None
         except ExceptionGroup as failures:
             raise LoadError(f"a call could not be placed: {failures.exceptions[0]}") from failures
+
+    async def offer_calls(self, count: int, webhook_url: str, auth_token: str, per_second: float) -> int:
+        """Call so many times; returns how many calls the server did not take. Raises LoadError."""
+        loop = asyncio.get_running_loop()
+        began_at, first, refused = loop.time(), len(self._phones), 0
+
+        async def offer(number: int) -> None:
+            nonlocal refused
+            await asyncio.sleep((number - first) / per_second + began_at - loop.time())
+            phone, placed_at = self._phones[number], time.monotonic()
+            joined = self._joined[number] = loop.create_future()
+            phone.ended_with.add_done_callback(lambda _: joined.cancel())
+            try:
+                await phone.place(webhook_url, auth_token)
+                self.calls.append(Call(phone, await joined, time.monotonic() - placed_at))
+            except CallError:
+                refused += 1
+            except asyncio.CancelledError:
+                if not phone.sent_on:
+                    raise
+                refused += 1
+
+        self._phones += [CountedPhone(number) for number in range(first, first + count)]
+        try:
+            async with asyncio.timeout(JOIN_SECONDS + count / per_second), asyncio.TaskGroup() as tasks:
+                for number in range(first, first + count):
+                    tasks.create_task(offer(number))
+        except TimeoutError:
+            raise LoadError(f"only {len(self.calls)} of {first + count} calls were answered") from None
+        except ExceptionGroup as failures:
+            raise LoadError(f"a call could not be placed: {failures.exceptions[0]}") from failures
+        return refused
 
     async def hang_up(self) -> None:
         """End all calls, and wait until the server has closed both sockets of each. Raises LoadError."""

@@ -3,6 +3,7 @@
 Everything runs in the event loop's thread.
 """
 
+import asyncio
 import struct
 import time
 
@@ -12,6 +13,7 @@ from wire.g711 import FRAME_BYTES, ULAW_SILENCE
 
 _IDENTITY = struct.Struct("!HI")
 IDENTITY_BYTES = _IDENTITY.size
+TRY_AGAIN_LATER = 1013
 _SILENCE = ULAW_SILENCE * (FRAME_BYTES - IDENTITY_BYTES)
 
 
@@ -40,6 +42,21 @@ class CountedPhone(LeanPhone):
         """The caller's frames, on their way to the model."""
         self.heard: Journey | None = None
         """The assistant's, on their way here; the load knows whose they are once there is a session."""
+
+        self.ended_with: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """The close code, once the server has ended it."""
+
+    @property
+    def sent_on(self) -> bool:
+        """Whether the server had no room for its stream, and Twilio would have asked for another one."""
+        return self.ended_with.done() and self.ended_with.result() == TRY_AGAIN_LATER
+
+    def ended(self, code: int) -> None:
+        """The server has ended it."""
+        if not self.ended_with.done():
+            self.ended_with.set_result(code)
+        if not self.sent_on:
+            super().ended(code)
 
     def frame(self) -> bytes:
         """The next one, which leaves now."""
