@@ -188,7 +188,7 @@ def load(
     import json
     from urllib.parse import urlsplit
 
-    from config import Settings, is_loopback
+    from config import ConfigError, Settings, is_loopback
     from simulator.demo import CALLER_SPEECH
     from simulator.lean_phone import ACCOUNT_SID
     from simulator.load import Plan, Tally, run_load
@@ -196,8 +196,8 @@ def load(
     from simulator.load_report import Report
     from simulator.wav import load_wav
 
-    given = Settings.read()
     try:
+        given = Settings.read()
         speech = Speech.of(load_wav(say or CALLER_SPEECH / "question.wav"))
         plan = Plan(
             url,
@@ -208,7 +208,7 @@ def load(
             seconds,
             given.get("twilio_account_sid", ACCOUNT_SID),
         )
-    except (OSError, ValueError) as error:
+    except (ConfigError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     lasting = plan.placing_seconds + plan.seconds
     if not (yes or is_loopback(urlsplit(url).hostname)):
