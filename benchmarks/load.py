@@ -119,8 +119,10 @@ class Load:
             except CallError:
                 refused += 1
             except asyncio.CancelledError:
+                if not phone.ended_with.done():
+                    raise  # the time is up
                 if not phone.sent_on:
-                    raise
+                    raise LoadError(phone.problems[-1]) from None
                 refused += 1
 
         self._phones += [CountedPhone(number) for number in range(first, first + count)]
