@@ -102,13 +102,15 @@ class Load:
         except ExceptionGroup as failures:
             raise LoadError(f"a call could not be placed: {failures.exceptions[0]}") from failures
 
-    async def offer_calls(self, count: int, webhook_url: str, auth_token: str, per_second: float) -> int:
-        """Call so many times; returns how many calls the server did not take. Raises LoadError."""
+    async def offer_calls(
+        self, count: int, webhook_url: str, auth_token: str, per_second: float
+    ) -> tuple[int, int]:
+        """Call so many times; returns how many calls were not taken, and how many broke. Raises LoadError."""
         loop = asyncio.get_running_loop()
-        began_at, first, refused = loop.time(), len(self._phones), 0
+        began_at, first, refused, broken = loop.time(), len(self._phones), 0, 0
 
         async def offer(number: int) -> None:
-            nonlocal refused
+            nonlocal refused, broken
             await asyncio.sleep((number - first) / per_second + began_at - loop.time())
             phone, placed_at = self._phones[number], time.monotonic()
             joined = self._joined[number] = loop.create_future()
@@ -121,9 +123,8 @@ class Load:
             except asyncio.CancelledError:
                 if not phone.ended_with.done():
                     raise  # the time is up
-                if not phone.sent_on:
-                    raise LoadError(phone.problems[-1]) from None
-                refused += 1
+                refused += phone.sent_on
+                broken += not phone.sent_on
 
         self._phones += [CountedPhone(number) for number in range(first, first + count)]
         try:
@@ -134,7 +135,7 @@ class Load:
             raise LoadError(f"only {len(self.calls)} of {first + count} calls were answered") from None
         except ExceptionGroup as failures:
             raise LoadError(f"a call could not be placed: {failures.exceptions[0]}") from failures
-        return refused
+        return refused, broken
 
     async def hang_up(self) -> None:
         """End all calls, and wait until the server has closed both sockets of each. Raises LoadError."""
