@@ -186,6 +186,10 @@ class Settings(BaseSettings):
     threads: int = Field(100, ge=1, le=10000)
     """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 100."""
 
+    lateness_limit_ms: float = Field(10.0, ge=0, le=10_000, allow_inf_nan=False)
+    """Milliseconds that a worker's threads may wake too late, one time in ten, before it takes no new calls: with
+    more of them all would sound bad. 0 takes them until THREADS are used up. Default: 10."""
+
     workers: int = Field(default_factory=_cores, ge=1, le=1024)
     """Processes that serve. Default: one for each core this process may use."""
 

@@ -154,6 +154,81 @@ def call(file: Path, url: str, auth_token: str | None, output: Path, latency: in
         raise click.ClickException(str(error)) from None
 
 
+@main.command(short_help="Put a running server under load.")
+@click.argument("url")
+@click.option("--calls", default=10, show_default=True, help="How many, at most 1000.")
+@click.option("--rate", default=2.0, show_default=True, help="So many of them are placed in a second.")
+@click.option("--seconds", default=30.0, show_default=True, help="How long they last, once all are placed.")
+@click.option(
+    "--say",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What each caller says again and again, a WAV file.  [default: a question]",
+)
+@click.option(
+    "--auth-token", help="What to sign with, as Twilio does.  [default: TWILIO_AUTH_TOKEN, also of .env]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an object instead of the table.")
+@click.option("--yes", is_flag=True, help="Do not ask before loading what is not on this machine.")
+def load(
+    url: str,
+    calls: int,
+    rate: float,
+    seconds: float,
+    say: Path | None,
+    auth_token: str | None,
+    as_json: bool,
+    yes: bool,
+) -> None:
+    """Put a running server under load, from outside: its webhook's URL, such as http://127.0.0.1:8080/twiml.
+
+    Simulated phones call, listen to the greeting, ask something, listen to the answer, ask again. They need no Twilio
+    account and cost nothing there; the model behind the server costs what it costs. Exit status 1 if a call failed:
+    it was refused, broke, or heard nothing. One that got the overflow answer did not fail.
+    """
+    import json
+    from urllib.parse import urlsplit
+
+    from config import ConfigError, Settings, is_loopback
+    from simulator.demo import CALLER_SPEECH
+    from simulator.lean_phone import ACCOUNT_SID
+    from simulator.load import Plan, Tally, run_load
+    from simulator.load_phone import Speech
+    from simulator.load_report import Report
+    from simulator.wav import load_wav
+
+    try:
+        given = Settings.read()
+        speech = Speech.of(load_wav(say or CALLER_SPEECH / "question.wav"))
+        plan = Plan(
+            url,
+            auth_token or given.get("twilio_auth_token"),
+            speech,
+            calls,
+            rate,
+            seconds,
+            given.get("twilio_account_sid", ACCOUNT_SID),
+        )
+    except (ConfigError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    lasting = plan.placing_seconds + plan.seconds
+    if not (yes or is_loopback(urlsplit(url).hostname)):
+        click.confirm(
+            f"{url} is not on this machine. {calls} calls for {lasting:.0f} s may cost money. Place them?",
+            abort=True,
+            err=True,
+        )
+    with click.progressbar(length=round(lasting * 10), label=f"{calls} calls", file=sys.stderr) as bar:
+
+        def progress(tally: Tally) -> None:
+            bar.label = f"{tally.answered} answered, {tally.overflow} overflow, {tally.failed} failed"
+            bar.update(min(round(tally.elapsed_seconds * 10), bar.length or 0) - bar.pos)
+
+        report = Report.of(run_load(plan, progress))
+    click.echo(json.dumps(report.as_json()) if as_json else report.as_text())
+    if not report.right:
+        raise SystemExit(1)
+
+
 @main.command(short_help="Run the offline model alone.")
 @click.option("--port", default=8765, show_default=True, help="0 takes any free one.")
 @click.option("--watch-parent", is_flag=True, help="End when standard input does.")

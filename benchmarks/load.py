@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from benchmarks.model import Answer, LeanModel, LeanSession
-from benchmarks.phone import LeanPhone
+from benchmarks.phone import CountedPhone
+from simulator.lean_phone import CallError
 
 JOIN_SECONDS = 15.0
 """From a call's webhook to its first audio at the model."""
@@ -25,7 +26,7 @@ class LoadError(Exception):
 class Call:
     """Both ends of one call."""
 
-    phone: LeanPhone
+    phone: CountedPhone
     session: LeanSession
     set_up_s: float = 0.0
     """from its webhook to its first audio at the model"""
@@ -54,7 +55,7 @@ class Load:
 
     def __init__(self, answer: Answer | None = None) -> None:
         self.calls: list[Call] = []
-        self._phones: list[LeanPhone] = []
+        self._phones: list[CountedPhone] = []
         self._joined: dict[int, asyncio.Future[LeanSession]] = {}
         self._known: list[LeanSession] = []
         self._answer = answer or Answer()
@@ -80,7 +81,7 @@ class Load:
         placing = asyncio.Semaphore(PLACING)
 
         async def place(number: int) -> None:
-            phone = LeanPhone(number)
+            phone = CountedPhone(number)
             self._phones.append(phone)
             self._joined[number] = asyncio.get_running_loop().create_future()
             async with placing:
@@ -100,6 +101,41 @@ class Load:
             ) from None
         except ExceptionGroup as failures:
             raise LoadError(f"a call could not be placed: {failures.exceptions[0]}") from failures
+
+    async def offer_calls(
+        self, count: int, webhook_url: str, auth_token: str, per_second: float
+    ) -> tuple[int, int]:
+        """Call so many times; returns how many calls were not taken, and how many broke. Raises LoadError."""
+        loop = asyncio.get_running_loop()
+        began_at, first, refused, broken = loop.time(), len(self._phones), 0, 0
+
+        async def offer(number: int) -> None:
+            nonlocal refused, broken
+            await asyncio.sleep((number - first) / per_second + began_at - loop.time())
+            phone, placed_at = self._phones[number], time.monotonic()
+            joined = self._joined[number] = loop.create_future()
+            phone.ended_with.add_done_callback(lambda _: joined.cancel())
+            try:
+                await phone.place(webhook_url, auth_token)
+                self.calls.append(Call(phone, await joined, time.monotonic() - placed_at))
+            except CallError:
+                refused += 1
+            except asyncio.CancelledError:
+                if not phone.ended_with.done():
+                    raise  # the time is up
+                refused += phone.sent_on
+                broken += not phone.sent_on
+
+        self._phones += [CountedPhone(number) for number in range(first, first + count)]
+        try:
+            async with asyncio.timeout(JOIN_SECONDS + count / per_second), asyncio.TaskGroup() as tasks:
+                for number in range(first, first + count):
+                    tasks.create_task(offer(number))
+        except TimeoutError:
+            raise LoadError(f"only {len(self.calls)} of {first + count} calls were answered") from None
+        except ExceptionGroup as failures:
+            raise LoadError(f"a call could not be placed: {failures.exceptions[0]}") from failures
+        return refused, broken
 
     async def hang_up(self) -> None:
         """End all calls, and wait until the server has closed both sockets of each. Raises LoadError."""

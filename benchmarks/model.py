@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from benchmarks.journey import Journey
-from benchmarks.lean_websocket import LeanWebsocket
 from benchmarks.phone import IDENTITY_BYTES, identity, identity_of
+from simulator.lean_websocket import LeanWebsocket
 from simulator.script import tone
 from wire.g711 import FRAME_BYTES
 

@@ -6,8 +6,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,27 @@ class Terms:
 async def measure(candidate: Candidate, calls: int, terms: Terms) -> dict[str, Any]:
     """Start it, call it, count. Raises LoadError and ServerError."""
     with tempfile.TemporaryDirectory(prefix="switchboard-benchmark-") as directory:
-        async with Load(terms.answer) as load:
-            settings = server_settings(load.model_url, AUTH_TOKEN, Path(directory)) | SETTINGS
-            settings |= {"THREADS": str(calls + SPARE_THREADS), "ASSISTANT": str(_assistant(Path(directory)))}
-            server = ServerProcess({**settings, **candidate.settings}, Path(directory), candidate.command)
-            with _pinned_to(terms.server_cores, terms):
-                await asyncio.to_thread(server.start)
-            try:
-                return await _measure(load, server, calls, terms.seconds)
-            finally:
-                await asyncio.to_thread(server.stop)
+        async with (
+            Load(terms.answer) as load,
+            serving(candidate, load.model_url, calls, Path(directory), terms) as server,
+        ):
+            return await _measure(load, server, calls, terms.seconds)
+
+
+@asynccontextmanager
+async def serving(
+    candidate: Candidate, model_url: str, calls: int, directory: Path, terms: Terms
+) -> AsyncIterator[ServerProcess]:
+    """The server, started with threads for so many calls and that model, on its cores. Raises ServerError."""
+    settings = server_settings(model_url, AUTH_TOKEN, directory) | SETTINGS
+    settings |= {"THREADS": str(calls + SPARE_THREADS), "ASSISTANT": str(_assistant(directory))}
+    server = ServerProcess({**settings, **candidate.settings}, directory, candidate.command)
+    with _pinned_to(terms.server_cores, terms):
+        await asyncio.to_thread(server.start)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def _measure(load: Load, server: ServerProcess, calls: int, seconds: float) -> dict[str, Any]:

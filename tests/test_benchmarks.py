@@ -18,15 +18,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as library_client
 from websockets.sync.server import ServerConnection, serve
 
-from benchmarks import lean_websocket
 from benchmarks.interruption import Measurement, Times, failures, report
 from benchmarks.journey import Journey, Passage
-from benchmarks.lean_websocket import LeanWebsocket
-from benchmarks.load import Totals
+from benchmarks.load import Load, Totals
 from benchmarks.model import Answer, LeanModel
 from benchmarks.phone import caller_frame, identity_of
 from benchmarks.plot import svg
 from benchmarks.process_tree import use_of
+from simulator import lean_websocket
+from simulator.lean_websocket import LeanWebsocket
+from tests.simulator.load_server import OVERFLOW, Media, Server
 
 ROOT = Path(__file__).parent.parent
 SIZES = (0, 1, 125, 126, 65_535, 65_536, 200_000)
@@ -227,6 +228,45 @@ def test_a_lean_server_closes_what_it_does_not_know() -> None:
         assert codes == [1003]
 
     in_loop(talk)
+
+
+def test_of_the_calls_that_are_offered_those_are_counted_that_are_not_taken() -> None:
+    """One is taken, one gets the overflow answer, one has its stream sent on."""
+
+    async def talk(media: Media) -> None:
+        if len(server.media) > 1:
+            return media.socket.close(1013)
+        await media.until("media")
+        to_model = await lean_websocket.connect(load.model_url, {}, lambda text: None, lambda code: None)
+        audio = base64.b64encode(caller_frame(0, 0)).decode()
+        to_model.send(orjson.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+
+    def answer(path: str) -> str:
+        return OVERFLOW if len(server.asked) == 2 else server.connect()
+
+    async def offer() -> None:
+        nonlocal load
+        async with Load() as load, server:
+            server.twiml = answer
+            assert await load.offer_calls(3, server.url, "secret", per_second=20) == (2, 0)
+            assert [call.phone.number for call in load.calls] == [0]
+            assert load.totals().problems == []
+
+    server = Server(talk)
+    load: Load
+    in_loop(offer)
+
+
+def test_a_call_that_breaks_while_it_is_offered_is_counted() -> None:
+    async def talk(media: Media) -> None:
+        media.socket.close(1011)
+
+    async def offer() -> None:
+        async with Load() as load, Server(talk) as server:
+            assert await load.offer_calls(1, server.url, "secret", per_second=20) == (0, 1)
+            assert load.totals().problems == ["call 0: the server ended it with code 1011"]
+
+    in_loop(offer)
 
 
 def test_an_upgrade_that_is_refused_is_a_connection_error() -> None:

@@ -85,6 +85,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from web.metrics import Metrics, MetricsError
     from web.orders import OrderDesk
     from web.pages import Pages
+    from web.pulse import Pulse
     from web.readiness import Readiness
     from web.recordings import Recordings
     from web.softphone import Softphone
@@ -112,7 +113,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     # Also where no assistant has a [webhook] yet: its file may change.
     outbox = None if secret is None else Outbox(database, secret.get_secret_value())
     tokens = StreamTokens(database, settings.stream_token_ttl)
-    calls = Calls(settings.threads)
+    calls = Calls(settings.threads, pulse=Pulse(settings.lateness_limit_ms, metrics.lateness))
     orders = OrderDesk(waiting, calls)
     carrier = carrier_of(settings)
     admission = Admission(

@@ -12,8 +12,13 @@ class Refusal(StrEnum):
     """Why a call is not taken."""
 
     FULL = "this process takes no more calls; raise THREADS or WORKERS"
+    LATE = "this process is late; add WORKERS or machines"
     CALLER = "its caller has MAX_CALLS_PER_CALLER calls already"
     BUDGET = "DAILY_BUDGET is spent"
+
+
+PASSING = frozenset({Refusal.FULL, Refusal.LATE})
+"""What may be over in a moment: who waits for that is asked again."""
 
 
 class Admission:
@@ -37,6 +42,8 @@ class Admission:
         """Why the call of that number is not taken; None: it is. Raises StoreError."""
         if self._calls.full:
             return Refusal.FULL
+        if self._calls.late:
+            return Refusal.LATE
         if self._daily_budget is not None and self._journal.spent_today() >= self._daily_budget:
             return Refusal.BUDGET
         if is_e164(caller) and not is_withheld(caller):

@@ -16,6 +16,7 @@ from actors.member import post
 from actors.messages import Drain
 from actors.phone_reader import PhoneReader
 from actors.setup import CallSetup
+from web.pulse import Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,14 @@ class Calls:
         threads: int,
         actor: type[CallActor] = CallActor,
         question_seconds: float = QUESTION_SECONDS,
+        pulse: Pulse | None = None,
     ) -> None:
         """`threads` is how many the server has: a call holds one, and some are kept free to answer webhooks with.
 
-        `actor`: what a call is. `question_seconds`: within so long Twilio asks.
+        `actor`: what a call is. `question_seconds`: within so long Twilio asks. `pulse`: tells how late we are.
         """
         self._actor = actor
+        self._pulse = pulse or Pulse()
         self._question_seconds = question_seconds
         self.limit = max(threads - min(RESERVED_THREADS, max(threads // 4, 1)), 1)
         self._clock = Clock()
@@ -78,6 +81,7 @@ class Calls:
             ended = threading.Event()
             ref = self._actor.start(setup, self._clock, ended)
             self._live[ref.actor_urn] = (setup.call_sid, ref)
+            self._pulse.begin()
         try:
             reader = ref.ask(Answer(), timeout=ANSWER_SECONDS)
         except (pykka.ActorDeadError, pykka.Timeout):
@@ -97,6 +101,7 @@ class Calls:
     def _forget(self, ref: ActorRef[Any]) -> None:
         with self._changed:
             if self._live.pop(ref.actor_urn, None) is not None:
+                self._pulse.end()
                 self._question_by = time.monotonic() + self._question_seconds
             self._changed.notify_all()
 
@@ -133,6 +138,16 @@ class Calls:
     def has_room(self) -> bool:
         """Whether a call could be started now."""
         return not self.draining and not self.full
+
+    @property
+    def late(self) -> bool:
+        """Whether the audio of those that live is late, and one more would make it worse."""
+        return self._pulse.late
+
+    @property
+    def late_ms(self) -> float:
+        """How late threads of this process wake."""
+        return self._pulse.late_ms
 
     @property
     def draining(self) -> bool:

@@ -88,7 +88,12 @@ def explain(settings: Settings, machine: Machine, kind: WorkerKind = "gthread") 
         + f"; {a_worker} of them for calls, the others answer webhooks",
         f"calls: room for {rooms[least]}, limited by {least}; "
         + ", ".join(f"{name} would do for {room}" for name, room in rooms.items() if name != least),
-        f"cores: they carry about {carried} calls at 20 ms a frame both ways; see docs/performance.md, and measure",
+        f"cores: they carry about {carried} calls at 20 ms a frame both ways; see docs/performance.md, and measure; "
+        + (
+            f"a worker that is {settings.lateness_limit_ms:g} ms late, LATENESS_LIMIT_MS, takes no new ones"
+            if settings.lateness_limit_ms
+            else "LATENESS_LIMIT_MS is 0, so that more are taken however late they get"
+        ),
     ]
     if rooms[least] > carried:
         lines.append(

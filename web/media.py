@@ -36,6 +36,7 @@ from web.twiml import (
     CALLED_PARAMETER,
     CALLER_PARAMETER,
     DIRECTION_PARAMETER,
+    RESUMED_PARAMETER,
     TOKEN_PARAMETER,
     Documents,
 )
@@ -174,6 +175,10 @@ class MediaStream:
             # Before its token is spent: it is a stream that did not begin.
             self._name = start.call_sid
             raise NoRoom("there is no room for it here")
+        if shared.calls.late and RESUMED_PARAMETER not in start.parameters:
+            # Once: its next stream is taken wherever it arrives, for a caller must not be sent around.
+            self._name = start.call_sid
+            raise NoRoom("this process is late")
         number = self._admit(start)
         self._name = start.call_sid
         caller, called = (start.parameters.get(name, "") for name in (CALLER_PARAMETER, CALLED_PARAMETER))

@@ -92,6 +92,18 @@ class Metrics:
             self._live = Gauge(
                 "switchboard_live_calls", "Calls going on.", registry=own, multiprocess_mode="livesum"
             )
+            self._late = Gauge(
+                "switchboard_late_seconds",
+                "How late threads wake in the worker where they wake latest.",
+                registry=own,
+                multiprocess_mode="livemax",
+            )
+            self._late_workers = Gauge(
+                "switchboard_late_workers",
+                "Workers that take no new calls because they are late.",
+                registry=own,
+                multiprocess_mode="livesum",
+            )
             self._show_zeros()
         except OSError as error:
             raise MetricsError(
@@ -140,6 +152,11 @@ class Metrics:
     def audio_dropped(self, speaker: Speaker, duration_ms: float) -> None:
         """Audio was thrown away."""
         self._dropped.labels(speaker).inc(duration_ms / 1000)
+
+    def lateness(self, ms: float, late: bool) -> None:
+        """How late this process is, and whether that is too late."""
+        self._late.set(ms / 1000)
+        self._late_workers.set(late)
 
     def page(self) -> "Response":
         """The answer to a scrape, in the format that the current request accepts. Runs in a WSGI thread."""

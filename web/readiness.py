@@ -31,12 +31,15 @@ class Readiness:
             status = "draining"
         elif calls.full:
             status = "full"
+        elif calls.late:
+            status = "late"
         elif not self._database_answers():
             status = "no database"
         return {
             "status": status,
             "calls": calls.count,
             "limit": calls.limit,
+            "late_ms": round(calls.late_ms, 1),
         }, 200 if status == "ready" else 503
 
     def _database_answers(self) -> bool:

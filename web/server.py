@@ -91,7 +91,7 @@ class CallWorker(PatientWorker, ThreadWorker):  # type: ignore[misc]
         if calls.draining:
             time.sleep(DRAINING_SECONDS)
         elif calls.count and self.cfg.workers > 1:
-            time.sleep(SPREAD_SECONDS * calls.count / calls.limit)
+            time.sleep(SPREAD_SECONDS * (1 if calls.late else calls.count / calls.limit))
         super().accept(listener)
 
 

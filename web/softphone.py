@@ -39,7 +39,14 @@ from web.media import MediaStream, MediaStreams
 from web.sessions import Session, Sessions
 from web.sockets import PhoneSocket
 from web.softphone_story import shown
-from web.twiml import ASSISTANT_PARAMETER, CALLED_PARAMETER, CALLER_PARAMETER, TOKEN_PARAMETER, WAIT_SECONDS
+from web.twiml import (
+    ASSISTANT_PARAMETER,
+    CALLED_PARAMETER,
+    CALLER_PARAMETER,
+    RESUMED_PARAMETER,
+    TOKEN_PARAMETER,
+    WAIT_SECONDS,
+)
 from web.voice import HUNG_UP, NOT_RESUMED, let_go
 from wire.journal import Then
 from wire.phone_number import SOFTPHONE, SWITCHBOARD
@@ -215,6 +222,8 @@ class Softphone:
         name = asked.get("assistant")
         if isinstance(name, str) and name in self._assistants.all:
             parameters[ASSISTANT_PARAMETER] = name
+        if number > 1:
+            parameters[RESUMED_PARAMETER] = "1"
         return {
             "then": "stream",
             "seconds": WAIT_SECONDS[min(missed, len(WAIT_SECONDS)) - 1] if missed else 0,

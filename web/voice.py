@@ -28,7 +28,7 @@ from store.journal import CallJournal, StoredCall
 from store.tokens import Refusal as RefusedToken
 from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
-from web.admission import Admission, Refusal
+from web.admission import PASSING, Admission
 from web.calls import Calls
 from web.consultations import has_left
 from web.orders import OrderDesk
@@ -104,7 +104,7 @@ class Voice:
         try:
             if refusal := self._admission.refusal(caller):
                 logger.warning("call %s is not taken: %s", call_sid, refusal)
-                return _xml(documents.overflow(refusal is Refusal.FULL, rounds))
+                return _xml(documents.overflow(refusal in PASSING, rounds))
             return _xml(documents.connect(self._tokens.issue(call_sid), 1))
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", call_sid, error)

@@ -141,7 +141,7 @@ def test_without_an_auth_token_forwarded_calls_are_refused(stage: Stage, tmp_pat
 
 
 def test_every_command_has_help_that_names_its_options() -> None:
-    for command in ("demo", "serve", "call", "model"):
+    for command in ("demo", "serve", "call", "load", "model"):
         done = run(command, "--help", cwd=Path(os.sep))
         assert done.returncode == 0
         assert "Usage:" in done.stdout

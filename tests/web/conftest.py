@@ -14,6 +14,7 @@ from actors.phone_reader import PhoneReader
 from actors.setup import CallSetup
 from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, FakeModelSocket
 from web.calls import Calls, LiveCall
+from web.pulse import Pulse
 from wire.dialect import OPENAI, Session
 from wire.journal import CallRecord
 
@@ -56,6 +57,21 @@ class IdleCall(CallActor):
 
     def close(self) -> None:
         self._told_ended.set()
+
+
+class ToldPulse(Pulse):
+    """As late as it is told."""
+
+    told_late = False
+    told_ms = 0.0
+
+    @property
+    def late(self) -> bool:
+        return self.told_late
+
+    @property
+    def late_ms(self) -> float:
+        return self.told_ms
 
 
 setups: "queue.SimpleQueue[CallSetup]" = queue.SimpleQueue()

@@ -7,8 +7,8 @@ import pytest
 
 from store.database import Database, StoreError
 from store.journal import CallJournal
-from tests.web.conftest import IdleCall, Line
-from web.admission import Admission, Refusal
+from tests.web.conftest import IdleCall, Line, ToldPulse
+from web.admission import PASSING, Admission, Refusal
 from web.calls import Calls
 from wire.journal import CallRecord, Then
 from wire.phone_number import WITHHELD
@@ -55,6 +55,20 @@ def test_a_call_is_taken_while_there_is_room(calls: Calls, journal: CallJournal,
         assert calls.full
         assert admitting.refusal(CALLER) is Refusal.FULL
     assert admitting.refusal(CALLER) is None
+
+
+def test_no_call_is_taken_while_those_that_live_are_late(journal: CallJournal, database: Database) -> None:
+    pulse = ToldPulse()
+    admitting = admission(Calls(threads=8, actor=IdleCall, pulse=pulse), journal, database)
+    assert admitting.refusal(CALLER) is None
+    pulse.told_late = True
+    assert admitting.refusal(CALLER) is Refusal.LATE
+    pulse.told_late = False
+    assert admitting.refusal(CALLER) is None
+
+
+def test_who_may_wait_waits_for_what_passes() -> None:
+    assert {each for each in Refusal if each in PASSING} == {Refusal.FULL, Refusal.LATE}
 
 
 def test_a_number_has_so_many_calls_at_once(calls: Calls, journal: CallJournal, database: Database) -> None:

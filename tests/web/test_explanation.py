@@ -52,6 +52,13 @@ def test_more_calls_than_the_cores_carry_are_advised_against() -> None:
     assert "more than 2 gain nothing" in "\n".join(explained(workers=4, threads=20))
 
 
+@pytest.mark.parametrize(
+    ("limit_ms", "said"), [(12.5, "a worker that is 12.5 ms late"), (0, "however late they get")]
+)
+def test_what_happens_beyond_what_a_core_carries_is_said(limit_ms: float, said: str) -> None:
+    assert said in explained(lateness_limit_ms=limit_ms)[4]
+
+
 def test_greenlets_are_not_limited_by_threads() -> None:
     lines = explained("gevent", {"threads": 100}, workers=2, threads=100)
     assert "limited by THREADS" in lines[3]

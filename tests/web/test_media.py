@@ -30,7 +30,7 @@ from store.journal import CallJournal
 from store.tokens import StreamTokens
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
-from tests.web.conftest import KnownCall, Line, setups
+from tests.web.conftest import KnownCall, Line, ToldPulse, setups
 from web import security
 from web.calls import Calls
 from web.media import MediaStreams
@@ -80,7 +80,8 @@ class Server:
         self.database = Database(f"sqlite:///{directory}/calls.db")
         self.journal = CallJournal(self.database)
         self.tokens = StreamTokens(self.database, 60)
-        self.calls = Calls(threads=2, actor=HearingCall)
+        self.pulse = ToldPulse()
+        self.calls = Calls(threads=2, actor=HearingCall, pulse=self.pulse)
         self.dialed = DialedCalls(self.database)
         assistants = assistants or Assistants(Path("assistant.toml"), lambda path: ASSISTANT)
         app = Flask("media", static_folder=None)
@@ -262,6 +263,23 @@ def test_a_stream_without_room_is_sent_on_and_has_not_begun(server: Server, logs
         with server.stream(token) as media:
             assert close_of(media) == (1013, "there is no room for it here")
     assert server.tokens.spend(token, CALL) == 1
+
+
+def test_a_new_calls_stream_is_sent_on_by_who_is_late_and_taken_when_it_comes_again(
+    server: Server, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"{CALL}: sent on: this process is late")
+    server.pulse.told_late = True
+    with server.stream(server.tokens.issue(CALL)) as media:
+        assert close_of(media) == (1013, "this process is late")
+    assert server.setup(server.tokens.issue(CALL, after=1), resumed="1").history == ()
+
+
+def test_a_call_that_goes_on_does_so_also_where_everything_is_late(server: Server) -> None:
+    began(server)
+    server.tokens.spend(server.tokens.issue(CALL), CALL)
+    server.pulse.told_late = True
+    assert server.setup(server.tokens.issue(CALL, after=1), resumed="1").history == (SAID,)
 
 
 def test_a_stream_that_comes_while_the_process_ends_is_sent_on(server: Server, logs: ExpectedLogs) -> None:

@@ -40,6 +40,7 @@ def call():
     metrics.call_started()
     metrics.answered(TurnLatency(vad_ms=500.0, model_ms=250.0, us_ms=1.0, twilio_ms=49.0))
     metrics.interrupted()
+    metrics.lateness(25.0, True)
     return str(os.getpid())
 
 @app.post("/end")
@@ -194,12 +195,15 @@ def test_counts_of_all_workers_add_up_and_a_killed_workers_stay_while_its_gauge_
         assert found["switchboard_answer_seconds_bucket 0.8"] == calls.total()
         assert found["switchboard_answer_part_seconds_sum model"] == pytest.approx(0.25 * calls.total())
         assert found["switchboard_calls_total hung_up"] == 0
+        assert found["switchboard_late_seconds"] == 0.025
+        assert found["switchboard_late_workers"] == 2
 
         victim, survivor = calls
         os.kill(victim, signal.SIGKILL)
         assert server.told("gone") == str(victim)
         found = server.metrics()
         assert found["switchboard_live_calls"] == calls[survivor]
+        assert found["switchboard_late_workers"] == 1
         assert found["switchboard_interruptions_total"] == calls.total()
         assert found["switchboard_answer_seconds_count"] == calls.total()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from store.database import Database
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import IdleCall, Line, ToldPulse
 from web.calls import Calls
 from web.readiness import Readiness
 
@@ -27,20 +27,32 @@ def calls() -> Iterator[Calls]:
 
 
 def test_who_has_room_is_ready(calls: Calls, database: Database) -> None:
-    assert Readiness(calls, database).answer() == ({"status": "ready", "calls": 0, "limit": 1}, 200)
+    assert Readiness(calls, database).answer() == (
+        {"status": "ready", "calls": 0, "limit": 1, "late_ms": 0.0},
+        200,
+    )
 
 
 def test_who_is_full_is_not_ready_until_a_call_ends(calls: Calls, database: Database) -> None:
     readiness = Readiness(calls, database)
     with Line(calls, "CA1"):
-        assert readiness.answer() == ({"status": "full", "calls": 1, "limit": 1}, 503)
+        assert readiness.answer() == ({"status": "full", "calls": 1, "limit": 1, "late_ms": 0.0}, 503)
+    assert readiness.answer()[1] == 200
+
+
+def test_who_is_late_is_not_ready_and_says_how_late(database: Database) -> None:
+    pulse = ToldPulse()
+    readiness = Readiness(Calls(threads=2, actor=IdleCall, pulse=pulse), database)
+    pulse.told_late, pulse.told_ms = True, 31.25
+    assert readiness.answer() == ({"status": "late", "calls": 0, "limit": 1, "late_ms": 31.2}, 503)
+    pulse.told_late = False
     assert readiness.answer()[1] == 200
 
 
 def test_who_is_about_to_end_is_not_ready(calls: Calls, database: Database) -> None:
     readiness = Readiness(calls, database)
     calls.drain(0)
-    assert readiness.answer() == ({"status": "draining", "calls": 0, "limit": 1}, 503)
+    assert readiness.answer() == ({"status": "draining", "calls": 0, "limit": 1, "late_ms": 0.0}, 503)
 
 
 def test_without_its_database_nobody_is_ready(calls: Calls, tmp_path: Path) -> None:
@@ -49,7 +61,10 @@ def test_without_its_database_nobody_is_ready(calls: Calls, tmp_path: Path) -> N
     (tmp_path / "calls.db").unlink()
     (tmp_path / "calls.db").mkdir()
     try:
-        assert Readiness(calls, database).answer() == ({"status": "no database", "calls": 0, "limit": 1}, 503)
+        assert Readiness(calls, database).answer() == (
+            {"status": "no database", "calls": 0, "limit": 1, "late_ms": 0.0},
+            503,
+        )
     finally:
         database.close()
 

@@ -388,7 +388,8 @@ def test_a_call_that_is_over_ends(server: Server, browser: Browser, then: Then, 
 def test_a_call_that_left_its_stream_on_purpose_comes_back(server: Server, browser: Browser) -> None:
     stream = browser.call()
     server.journal.ended(begun(server, stream), Outcome.ENDED.value, Then.SEND_DIGITS, "1w2")
-    assert browser.ended(stream)[1]["stream"] == 2
+    again = browser.ended(stream)[1]
+    assert (again["stream"], again["parameters"]["resumed"]) == (2, "1")
 
 
 @pytest.mark.parametrize("then", [Then.TRANSFER, Then.JOIN])

@@ -20,7 +20,7 @@ from store.journal import CallJournal
 from store.orders import Orders
 from store.tokens import RESUMES_AT_ONCE, Refusal, StreamTokens, TokenRefused
 from tests.conftest import ExpectedLogs
-from tests.web.conftest import IdleCall, Line
+from tests.web.conftest import IdleCall, Line, ToldPulse
 from web import security, twiml
 from web.admission import Admission
 from web.calls import Calls
@@ -276,6 +276,22 @@ def test_who_waits_in_the_queue_comes_back_and_is_taken(
     assert (f"{PUBLIC}/twiml?rounds=1" in first, f"{PUBLIC}/twiml?rounds=2" in second) == (True, True)
     assert verbs(last) == ["Say", "Say", "Hangup"]
     assert verbs(twilio(client, "/twiml?rounds=1")[1])[0] == "Connect"
+
+
+def test_who_calls_a_late_server_waits_like_who_calls_a_full_one_and_a_call_that_goes_on_does_not(
+    database: Database, journal: CallJournal, logs: ExpectedLogs
+) -> None:
+    logs.expect("is not taken: this process is late; add WORKERS or machines")
+    pulse = ToldPulse()
+    calls = Calls(threads=8, actor=IdleCall, pulse=pulse)
+    client = Server(database, journal, calls, overflow={"queue_seconds": 20}).client
+    assert verbs(twilio(client, "/twiml")[1])[0] == "Connect"
+    pulse.told_late = True
+    assert verbs(ask(client))[0] == "Connect"
+    other = {"CallSid": f"CA{'8' * 32}"}
+    assert verbs(twilio(client, "/twiml", **other)[1]) == ["Say", "Pause", "Redirect"]
+    pulse.told_late = False
+    assert verbs(twilio(client, "/twiml?rounds=1", **other)[1])[0] == "Connect"
 
 
 def test_who_has_too_many_calls_is_not_queued(

@@ -9,8 +9,10 @@ Source: RFC 6455, sections 4 and 5. Everything runs in the event loop's thread.
 import asyncio
 import base64
 import enum
+import functools
 import hashlib
 import os
+import ssl
 import struct
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -152,7 +154,7 @@ async def connect(
     on_text: Callable[[bytes], None],
     on_closed: Callable[[int], None],
 ) -> LeanWebsocket:
-    """Open a ws:// URL as a client. Raises OSError, ConnectionError among them where the upgrade is refused."""
+    """Open a ws:// or wss:// URL as a client. Raises OSError; where the upgrade is refused, ConnectionError."""
     parts = urlsplit(url)
     lines = [
         f"GET {parts.path or '/'}{'?' if parts.query else ''}{parts.query} HTTP/1.1",
@@ -165,10 +167,19 @@ async def connect(
     ]
     request = "\r\n".join([*lines, "", ""]).encode()
     _, websocket = await asyncio.get_running_loop().create_connection(
-        lambda: LeanWebsocket(on_text, on_closed, request), parts.hostname or "", parts.port or 80
+        lambda: LeanWebsocket(on_text, on_closed, request),
+        parts.hostname or "",
+        parts.port or (443 if parts.scheme == "wss" else 80),
+        ssl=_tls() if parts.scheme == "wss" else None,
     )
     await websocket.opened
     return websocket
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    # One for all: loading the authorities takes longer than a handshake.
+    return ssl.create_default_context()
 
 
 def _is_key(line: bytes) -> bool:
