@@ -96,7 +96,9 @@ def test_patience_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> Non
 
 
 @given(st.lists(st.tuples(st.sampled_from(["turn", "other", "alive", "due"]), st.floats(0, 20))))
-def test_nobody_is_asked_sooner_than_promised_or_oftener(steps: list[tuple[str, float]]) -> None:
+def test_nobody_is_asked_sooner_than_promised_or_oftener_before_the_goodbye(
+    steps: list[tuple[str, float]],
+) -> None:
     silent = silence()
     now, since, asked = 0.0, None, 0
     for what, seconds in steps:
@@ -120,6 +122,5 @@ def test_nobody_is_asked_sooner_than_promised_or_oftener(steps: list[tuple[str, 
             assert before is not None
             assert now - before >= 9.99
             asked += 1
-            assert asked <= 3
-            assert isinstance(command, Goodbye) == (asked == 3)
+            assert isinstance(command, Goodbye) == (asked >= 3)
             since = None
