@@ -205,19 +205,25 @@ class Sessions:
         functions = (tool.definition for tool in setup.tools.values())
         fixed = setup.fixed_greeting if self.keeps_greeting else None
         keeper = None if fixed is None else fixed.keeper(endpoint)
+        try:
+            ref = OpenAIActor.start(
+                self._call,
+                setup.call_sid,
+                self.phone,
+                socket,
+                endpoint.dialect,
+                replace(setup.session, audio=endpoint.audio, tools=(*setup.session.tools, *functions)),
+                self._clock,
+                setup.gating,
+                setup.meter,
+                keeper=keeper,
+            )
+        except BaseException:
+            # It may be a warm one, which is connected, and nobody else will close it.
+            socket.close()
+            socket.release()
+            raise
         self.keeps_greeting = False
-        ref = OpenAIActor.start(
-            self._call,
-            setup.call_sid,
-            self.phone,
-            socket,
-            endpoint.dialect,
-            replace(setup.session, audio=endpoint.audio, tools=(*setup.session.tools, *functions)),
-            self._clock,
-            setup.gating,
-            setup.meter,
-            keeper=keeper,
-        )
         ready_by = DeadlinePassed(DeadlinePassed.SESSION_READY, ref)
         self._clock.after(READY_SECONDS, self._call, ready_by)
         return ModelSession(ref, socket, endpoint)

@@ -58,6 +58,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_MODEL": "gpt-realtime-2.1-mini",
         "OPENAI_SECOND_DIALECT": "OpenAI",
         "OPENAI_SECOND_AUDIO": "PCMU",
+        "WARM_SESSIONS": "2",
         "METRICS_TOKEN": "0123456789abcdef",
         "CONSOLE_TOKEN": "fedcba9876543210",
         "TWILIO_ACCOUNT_SID": SID,

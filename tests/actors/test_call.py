@@ -1109,10 +1109,10 @@ def test_a_session_for_which_there_is_no_thread_is_tried_again(
     failures = [RuntimeError("can't start new thread")] * 2
     start = OpenAIActor.start
 
-    def later(*arguments: Any) -> Any:
+    def later(*arguments: Any, **keywords: Any) -> Any:
         if failures:
             raise failures.pop()
-        return start(*arguments)
+        return start(*arguments, **keywords)
 
     monkeypatch.setattr(OpenAIActor, "start", later)
     first.end("lost: reset")
@@ -1130,7 +1130,7 @@ def test_a_session_for_which_there_is_never_a_thread_ends_the_call_with_its_way_
     call = calls()
     first = call.greet()
 
-    def never(*arguments: Any) -> Any:
+    def never(*arguments: Any, **keywords: Any) -> Any:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(OpenAIActor, "start", never)
