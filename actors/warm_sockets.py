@@ -32,6 +32,9 @@ PING_SECONDS = 20.0
 """How often a socket that waits is pinged. One that has not answered by the next time is gone."""
 
 FIRST_EVENT_SECONDS = 4.0
+CLOSED_SECONDS = 0.5
+"""How long `close` waits for the thread. What it is dialling then, it closes itself."""
+
 RETRY_SECONDS = (5.0, 60.0)
 """After a socket could not be had: doubled each time, up to the second. What is avoided is not tried at all."""
 
@@ -155,7 +158,7 @@ class WarmSockets:
             dialling.abort()
         self._wake()
         if self._thread is not None:
-            self._thread.join(FIRST_EVENT_SECONDS)
+            self._thread.join(CLOSED_SECONDS)
         self._wake_reading.close()
         self._wake_writing.close()
 
