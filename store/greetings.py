@@ -101,6 +101,15 @@ class Greetings:
         except StoreError as error:
             logger.warning("a greeting is kept in this worker only: %s", error)
 
+    def clear(self) -> None:
+        """Delete what is not played any more: where no greeting is kept, nobody else does. Raises StoreError."""
+        too_old = _greetings.c.kept_at < self._clock() - self._seconds
+        with self._database.read() as connection:
+            if connection.execute(sa.select(_greetings.c.key).where(too_old).limit(1)).first() is None:
+                return
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(_greetings).where(too_old))
+
     def _read(self, key: str, oldest: float) -> _Kept | None:
         column = _greetings.c
         query = sa.select(column.text, column.ulaw, column.kept_at, column.digest)

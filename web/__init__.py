@@ -108,6 +108,7 @@ def build_app(preparation: "Preparation") -> "Flask":
 
     def erase_older_files() -> None:
         live.clear()
+        greetings.clear()
         erase_older(settings.recordings, datetime.now(UTC) - timedelta(days=settings.retention_days))
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)

@@ -59,6 +59,18 @@ def test_a_greeting_is_given_anew_by_the_model_when_it_is_old(
     assert other(database, clock).find("a") is None, "it is not hidden, but deleted"
 
 
+def test_what_is_old_is_deleted_also_where_nothing_new_is_kept(
+    kept: Greetings, database: Database, clock: Clock
+) -> None:
+    kept.write()
+    kept.clear()
+    assert other(database, clock).find("a") == HELLO
+    clock.now += 30 * DAY + 1
+    kept.clear()
+    clock.now = NOON
+    assert other(database, clock).find("a") is None
+
+
 def test_there_are_never_more_than_so_many(kept: Greetings, database: Database, clock: Clock) -> None:
     for number in range(KEPT):
         clock.now += 1
