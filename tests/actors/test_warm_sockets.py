@@ -1,8 +1,10 @@
 """WarmSockets against real servers: connected ahead, handed out once, replaced, and gone at the end."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -23,14 +25,18 @@ REFUSED = '{"type":"error","error":{"type":"invalid_request_error","code":"inval
 class Server:
     """Greets each connection with an event, and keeps the connections that there are."""
 
-    def __init__(self, greeting: str = CREATED) -> None:
+    def __init__(self, greeting: str = CREATED, certificate: Path | None = None) -> None:
         self.greeting = greeting
         self.connections: list[ServerConnection] = []
         self.live: set[ServerConnection] = set()
-        self._server = serve(self._serve, "127.0.0.1", 0, compression=None)
+        tls = None
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+        self._server = serve(self._serve, "127.0.0.1", 0, compression=None, ssl=tls)
         self._thread = threading.Thread(target=self._server.serve_forever, name="server", daemon=True)
         self._thread.start()
-        self.url = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}/v1"
+        self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self._server.socket.getsockname()[1]}/v1"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -190,3 +196,20 @@ def test_nothing_is_left_when_it_is_closed_and_a_call_may_still_dial(make: Make)
     assert [connection.close_code for connection in server.connections] == [1000, 1000]
     with used(pool.sockets.take()) as socket:
         assert socket.receive() == CREATED
+
+
+def test_over_tls_what_is_no_message_does_not_count_as_one(trusted: Path) -> None:
+    server = Server(certificate=trusted)
+    pool = Pool(server.url)
+    pool.start()
+    pool.full()
+    first, second = server.connections
+    assert first.ping().wait(PATIENCE_SECONDS)
+    assert second.ping().wait(PATIENCE_SECONDS)
+    assert pool.sockets.waiting == 2
+    with used(pool.sockets.take()) as socket:
+        assert socket.receive() == CREATED
+        socket.send("hello")
+        assert socket.receive() == "echo hello"
+    pool.sockets.close()
+    server.close()
