@@ -25,6 +25,9 @@ from pydantic_settings import (
 OFFLINE_KEY = "offline"
 """Stands for the API key where the model is the offline one, on this machine."""
 
+OFFLINE_WARM_SESSIONS = "1"
+"""They cost nothing there."""
+
 WEBHOOK_PATH = "/twiml"
 STREAM_PATH = "/websocket"
 
@@ -109,6 +112,10 @@ class Settings(BaseSettings):
 
     openai_second_audio: Audio | None = None
     """The audio there."""
+
+    warm_sessions: int = Field(0, ge=0, le=100)
+    """Sessions that each worker keeps connected to the first place for the next calls: not configured, and without
+    audio, so that no tokens are used. Default: 0, and 1 with the offline model that the server starts itself."""
 
     twilio_account_sid: str | None = None
     """The account whose calls are taken: AC and 32 hexadecimal digits. Default: any account."""
@@ -211,7 +218,11 @@ class Settings(BaseSettings):
         """
         values: dict[str, Any] = cls.read(environ, env_file)
         if offline_model is not None and not {"openai_api_key", "openai_realtime_url"} & values.keys():
-            values["openai_realtime_url"] = offline_model()
+            values = {
+                "warm_sessions": OFFLINE_WARM_SESSIONS,
+                **values,
+                "openai_realtime_url": offline_model(),
+            }
         try:
             return cls(**values)
         except ValidationError as error:

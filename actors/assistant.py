@@ -53,6 +53,8 @@ class Assistant(Table):
     instructions: Text = Field(min_length=1)
     greeting: Text = Text()
     """Said word for word when the call is answered; empty lets the model greet in its own words."""
+    greeting_kept: bool = True
+    """A greeting without variables is played at once, in the voice that said it in an earlier call."""
     timezone: Timezone = "UTC"
     """Of where `{time}`, `{date}` and `{weekday}` are meant."""
     fallback: FallbackOrSentence = Fallback()
@@ -239,12 +241,30 @@ class Assistant(Table):
 
     def greeting_instructions(self) -> str | None:
         """Instructions for the first response. They replace the session's; None: those say how to greet."""
-        announcement = "" if self.recording is None else self.recording.announcement
         if self.greeting:
-            return word_for_word(f"{announcement} {self.greeting}".strip())
-        if not announcement:
+            return word_for_word(self._first_words)
+        if not self._announcement:
             return None
-        return adding(self.instructions, ANNOUNCE.format(quoted(announcement)))
+        return adding(self.instructions, ANNOUNCE.format(quoted(self._announcement)))
+
+    def fixed_greeting(self, in_file: "Assistant") -> str:
+        """The first words of this one `for_call`, if every call with `in_file` begins with them; else empty."""
+        if not (self.greeting_kept and self.greeting):
+            return ""
+        texts = (in_file._announcement, in_file.greeting)
+        if any(isinstance(text, Text) and variables.has_any(text) for text in texts):
+            return ""
+        # A `build` may have made another one for this caller.
+        common = variables.fill(in_file._first_words, {})
+        return self._first_words if self._first_words == common else ""
+
+    @property
+    def _announcement(self) -> str:
+        return "" if self.recording is None else self.recording.announcement
+
+    @property
+    def _first_words(self) -> str:
+        return f"{self._announcement} {self.greeting}".strip()
 
     def calling(self) -> "Assistant":
         """What it is on calls that it makes itself."""

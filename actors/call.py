@@ -12,6 +12,7 @@ from pykka import ActorRef
 from actors.clock import Clock
 from actors.departure import Departure
 from actors.farewell import GOODBYE_SECONDS, Farewell
+from actors.greeting import KEPT_RESPONSE
 from actors.journal_note import journal_note
 from actors.keypad import Keypad
 from actors.listener import Listeners
@@ -19,6 +20,8 @@ from actors.member import CallError, Member, post
 from actors.messages import (
     AnsweredBy,
     Asked,
+    AssistantAudio,
+    AssistantAudioDone,
     AssistantAudioReceived,
     Attach,
     CallEnded,
@@ -72,6 +75,7 @@ from wire import dead_air, realtime
 from wire.instructions import word_for_word
 from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
+from wire.playback import Part
 
 PHONE_CLOSED_SECONDS = 0.4
 """How long the phone may take to close before its socket is cut."""
@@ -287,9 +291,34 @@ class CallActor(Member):
         self._reader = PhoneReader(stream_sid, self.actor_ref, self._phone, self._listeners)
         self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until the session begins
         self._carry_out(self._talk.answered(self._started_at))
+        self._greet()
         self._sessions.start()
         self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
         return self._reader
+
+    def _greet(self) -> None:
+        """Have the greeting heard at once, where it is kept; and else kept for the calls to come."""
+        fixed = self._setup.fixed_greeting
+        if fixed is None or not self._talk.at_the_beginning:
+            return
+        kept = fixed.find(self._setup.endpoints.choose())
+        if kept is None:
+            self._sessions.keeps_greeting = True
+            return
+        part = Part(f"greeting_{token_hex(8)}", 0)
+        now = time.monotonic()
+        for payload, duration_ms in kept.pieces():
+            post(self._phone, AssistantAudio(duration_ms, KEPT_RESPONSE, part, payload, now))
+        post(self._phone, AssistantAudioDone(0.0, part))
+        # The rest is as if a session had said it, for the conversation and for who listens.
+        for event in (
+            realtime.ItemAdded(part.item_id, None, "assistant", "message"),
+            realtime.AssistantTranscript(part.item_id, part.content_index, kept.text),
+            AssistantAudioReceived(part, round(kept.duration_ms)),
+        ):
+            self.handle(event)
+        self._carry_out(self._talk.greeted(part.item_id, now))
+        self.note("kept greeting")
 
     # The model's sessions
 

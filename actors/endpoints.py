@@ -60,6 +60,11 @@ class Endpoints:
             now = self._now()
             return any(each is not endpoint and self._avoided_until[each] <= now for each in self._endpoints)
 
+    def avoids(self, endpoint: Endpoint) -> bool:
+        """Whether no call goes there that can go elsewhere."""
+        with self._lock:
+            return self._avoided_until[endpoint] > self._now()
+
     def failed(self, endpoint: Endpoint, permanently: bool) -> None:
         """A session there could not be had, broke off, or said nothing."""
         with self._lock:

@@ -306,6 +306,8 @@ class Begin:
     """a response for each: its instructions, or None for the session's; a greeting, or what was left unsaid"""
     injected: tuple[str, ...] = ()
     """what else the session has to know"""
+    playing: Entry | None = None
+    """the kept greeting, which the phone still plays: it counts as said, until `HeardLess`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,13 @@ class Remember:
     """CallActor → OpenAIActor: what was said since this session was told of the conversation."""
 
     entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeardLess:
+    """CallActor → OpenAIActor: the kept greeting was cut off, and this is what the caller has heard of it."""
+
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)

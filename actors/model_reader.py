@@ -6,6 +6,7 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors.greeting import GreetingKeeper
 from actors.member import call_log, post
 from actors.messages import AssistantAudio, AssistantAudioDone, AssistantAudioReceived, SocketLost
 from actors.model_socket import ModelSocket, ModelSocketError
@@ -35,6 +36,7 @@ class ModelReader:
         phone: ActorRef[Any] | None,
         call: ActorRef[Any] | None,
         call_sid: str,
+        keeper: GreetingKeeper | None = None,
     ) -> None:
         self.heard_at = time.monotonic()
         """When the server last said anything, a pong included; s of the monotonic clock. Any thread may look."""
@@ -44,6 +46,7 @@ class ModelReader:
         self._phone = phone
         self._call = call
         self._log = call_log(__name__, call_sid)
+        self._keeper = keeper
         self._transcoder: AssistantTranscoder | None = None
         self._saying: dict[Part, str] = {}
         self._saying_told_at = 0.0
@@ -88,8 +91,10 @@ class ModelReader:
                 self._saying[part] = self._saying.get(part, "") + text
                 if self.heard_at >= self._saying_told_at + SAYING_SECONDS:
                     self._tell_saying()
-            case realtime.AssistantTranscript(item_id=item_id, content_index=content_index):
+            case realtime.AssistantTranscript(item_id=item_id, content_index=content_index, text=text):
                 self._saying.pop(Part(item_id, content_index), None)
+                if self._keeper is not None:
+                    self._keeper.said(Part(item_id, content_index), text)
                 post(self._call, event)
             case realtime.ItemAdded() | realtime.ItemDeleted() | realtime.AudioCommitted():
                 # The session does not depend on them; the call keeps the conversation, for longer than a session.
@@ -101,8 +106,12 @@ class ModelReader:
             case realtime.ResponseDone():
                 self._tell_saying()
                 received = self._received.pop(event.response_id, 0)
-                self._check_length(event, received)
+                possible = self._check_length(event, received)
                 post(self._actor, replace(event, silent=not received))
+                if self._keeper is not None and self._keeper.done(
+                    event.response_id, possible and event.status == "completed"
+                ):
+                    self._keeper = None
             case _:
                 post(self._actor, event)
 
@@ -126,9 +135,14 @@ class ModelReader:
     def _post_audio(self, response_id: str, part: Part, payload: str, duration_ms: float) -> None:
         self._received_of[part] = self._received_of.get(part, 0.0) + duration_ms
         post(self._phone, AssistantAudio(duration_ms, response_id, part, payload, time.monotonic()))
+        if self._keeper is not None:
+            self._keeper.audio(response_id, part, payload)
 
-    def _check_length(self, done: realtime.ResponseDone, received: int) -> None:
+    def _check_length(self, done: realtime.ResponseDone, received: int) -> bool:
+        """Whether the audio can be what it was told to be."""
         if done.status != "completed":
-            return  # may be billed for less than it sent
-        if why := suspicious(received, done.usage.audio_out, self._session.speed, self._session.audio):
+            return True  # may be billed for less than it sent
+        why = suspicious(received, done.usage.audio_out, self._session.speed, self._session.audio)
+        if why:
             self._log.warning("the model's audio cannot be in the format it was told to be: %s", why)
+        return not why

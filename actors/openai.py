@@ -1,5 +1,6 @@
 """OpenAIActor: owns one model session's socket, and with it the conversation as the model knows it."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from pykka import ActorRef
 
 from actors.clock import Clock
+from actors.greeting import KEPT_RESPONSE, GreetingKeeper
 from actors.member import CallError, Member, post
 from actors.messages import (
     Begin,
@@ -18,6 +20,7 @@ from actors.messages import (
     DeadlinePassed,
     Floor,
     FloorChanged,
+    HeardLess,
     Inject,
     Interrupt,
     KeysPressed,
@@ -82,6 +85,7 @@ class OpenAIActor(Member):
         gating: Gating | None = None,
         meter: Meter | None = None,
         now: Callable[[], float] = time.monotonic,
+        keeper: GreetingKeeper | None = None,
     ) -> None:
         super().__init__(parent, call_sid)
         self._clock = clock
@@ -114,7 +118,10 @@ class OpenAIActor(Member):
         self._open_calls: set[str] = set()
         self._mcp_calls: dict[str, str] = {}
         self._outputs_answered = True
-        self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid)
+        self._kept_greeting: str | None = None
+        """The item that the phone plays and that is another one here, `_told_greeting`: it has no audio."""
+        self._told_greeting = f"told_{secrets.token_hex(8)}"
+        self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid, keeper)
         self._reading = threading.Thread(
             target=self._reader.run, name=f"model reader {call_sid}", daemon=True
         )
@@ -185,6 +192,8 @@ class OpenAIActor(Member):
                     self._go_deaf(instead)
             case Remember(entries=entries):
                 self._send_history(entries)
+            case HeardLess(entry=entry):
+                self._greeting_cut_off(entry)
             case CheckAlive():
                 self._look_after(self._liveness.check(self._now()))
             case realtime.SessionCreated(expires_at=expires_at):
@@ -238,6 +247,11 @@ class OpenAIActor(Member):
 
     def _begin(self, begin: Begin) -> None:
         self._send_history(begin.history)
+        if begin.playing is not None:
+            # As if a response here had said it: what is still on its way must not be heard when the caller speaks.
+            self._responses_since_interruption.add(KEPT_RESPONSE)
+            self._kept_greeting = begin.playing.item_id
+            self._send(client_events.create_message(self._told_greeting, "assistant", begin.playing.text))
         for text in begin.injected:
             self._send(client_events.create_message(None, "system", text))
         for instructions in begin.owed:
@@ -247,6 +261,13 @@ class OpenAIActor(Member):
     def _send_history(self, entries: tuple[Entry, ...]) -> None:
         for event in restore.events(entries):
             self._send(event)
+
+    def _greeting_cut_off(self, entry: Entry) -> None:
+        # It has no audio here, which could be truncated. And the caller's own words may stand behind it by now.
+        told = self._told_greeting
+        if entry.heard_text:
+            self._send(client_events.create_message(None, "assistant", entry.heard_text, behind=told))
+        self._send(client_events.delete_item(told))
 
     def _append(self, payload: str, duration_ms: float, arrived_at: float) -> None:
         self._caller.appended(duration_ms, arrived_at)
@@ -342,6 +363,8 @@ class OpenAIActor(Member):
         for cut in heard:
             by_item.setdefault(cut.part.item_id, []).append(cut)
         for item_id, parts in by_item.items():
+            if item_id == self._kept_greeting:
+                continue  # the call tells what was heard of that
             # Parts are played in order: where the first is not among those cut off, it was heard to its end.
             if parts[0].part.content_index == 0 and not any(cut.heard_ms for cut in parts):
                 self._send(client_events.delete_item(item_id))

@@ -56,6 +56,8 @@ class Sessions:
         """Talks, or is about to. Its actor may not be ready yet."""
         self.spare: ModelSession | None = None
         """Made beside the current one, to take its place."""
+        self.keeps_greeting = False
+        """Whether the next session is to keep what it says first, for other calls."""
         self._ending: list[ModelSession] = []
         self._log = call_log(__name__, setup.call_sid)
 
@@ -201,17 +203,27 @@ class Sessions:
         endpoint = setup.endpoints.choose()
         socket = endpoint.dial()
         functions = (tool.definition for tool in setup.tools.values())
-        ref = OpenAIActor.start(
-            self._call,
-            setup.call_sid,
-            self.phone,
-            socket,
-            endpoint.dialect,
-            replace(setup.session, audio=endpoint.audio, tools=(*setup.session.tools, *functions)),
-            self._clock,
-            setup.gating,
-            setup.meter,
-        )
+        fixed = setup.fixed_greeting if self.keeps_greeting else None
+        keeper = None if fixed is None else fixed.keeper(endpoint)
+        try:
+            ref = OpenAIActor.start(
+                self._call,
+                setup.call_sid,
+                self.phone,
+                socket,
+                endpoint.dialect,
+                replace(setup.session, audio=endpoint.audio, tools=(*setup.session.tools, *functions)),
+                self._clock,
+                setup.gating,
+                setup.meter,
+                keeper=keeper,
+            )
+        except BaseException:
+            # It may be a warm one, which is connected, and nobody else will close it.
+            socket.close()
+            socket.release()
+            raise
+        self.keeps_greeting = False
         ready_by = DeadlinePassed(DeadlinePassed.SESSION_READY, ref)
         self._clock.after(READY_SECONDS, self._call, ready_by)
         return ModelSession(ref, socket, endpoint)

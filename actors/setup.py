@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from actors.call_context import CallContext
 from actors.costs import CallLimits, Prices
 from actors.endpoints import Endpoints
+from actors.greeting import FixedGreeting
 from actors.listener import Listener
 from actors.meter import Meter, NoMeter
 from actors.operator import Desk
@@ -34,6 +35,8 @@ class CallSetup:
     greeting: str | None
     """Instructions for the response with which the assistant speaks first; None leaves it to the session's own."""
     context: CallContext
+    fixed_greeting: FixedGreeting | None = None
+    """the same, where it is word for word what every call begins with, and may be kept"""
     history: tuple[Entry, ...] = ()
     """of a call that is resumed"""
     broke_off: bool = False

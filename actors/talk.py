@@ -10,13 +10,14 @@ what was going on:
     an answer was due, or broke off       knows what was heard, and goes on from there
     and the phone still plays of it       the same, but when that has been played
     the assistant had not spoken yet      greets
+    the phone plays the kept greeting     counts it as said, and learns when it was cut off
     a function was running                knows of it, and gets its output
 
 Times are in seconds of the monotonic clock.
 """
 
 from actors.conversation import SAID_AFTER_MS, Conversation
-from actors.messages import Begin, Floor, Playback, Remember, Respond
+from actors.messages import Begin, Floor, HeardLess, Playback, Remember, Respond
 from actors.phone_reader import KEPT_SECONDS
 from actors.setup import CallSetup
 from wire import realtime, restore
@@ -51,6 +52,9 @@ class Talk:
         self._unnoticed_at: float | None = None
         self._alive_at = now
         self._unfinished_item: str | None = None
+        self._kept_greeting: str | None = None
+        self._kept_told = False
+        """The session that talks takes all of the kept greeting to have been heard."""
         self._mcp_until = 0.0
 
     @property
@@ -102,6 +106,17 @@ class Talk:
         """
         due = self._setup.broke_off or self.conversation.awaits_assistant
         return self._reply_due(now) if due and not self._setup.listens_first else []
+
+    @property
+    def at_the_beginning(self) -> bool:
+        """Whether nothing was said yet, on no stream of the call."""
+        return not self._setup.broke_off and not self._setup.history and not self.conversation.entries
+
+    def greeted(self, item_id: str, now: float) -> list[Command]:
+        """The greeting went to the phone whole, kept from another call; that item is in the conversation."""
+        self._kept_greeting = item_id
+        self._complete = True
+        return self.playback_changed(Playback(assistant=True, sound=False), now)
 
     def learn(self, event: realtime.Event, now: float) -> None:
         """The session tells of the conversation."""
@@ -229,11 +244,16 @@ class Talk:
         self._floor = Floor.NOBODY
         entries = self.conversation.entries
         unfinished = self.conversation.unfinished_answer() if self._playback.assistant else None
+        self._kept_told = False
         if self.unheard_turn:
             unheard = self.conversation.unanswered_turn()
             self._turn_repeated = True
             self._repeated_item = None if unheard is None else entries[unheard].item_id
             begin = Begin(entries[:unheard])
+        elif unfinished is not None and unfinished.item_id == self._kept_greeting:
+            # Now and not when it has been heard: what the caller says meanwhile is answered by who knows of it.
+            self._kept_told = True
+            begin = Begin(entries[:-1], playing=unfinished)
         elif unfinished is not None:
             self._unfinished_item = unfinished.item_id
             begin = Begin(entries[:-1])
@@ -245,13 +265,18 @@ class Talk:
         self.conversation.session_began()
         return begin, self._dead_air.recovering(False, now)
 
-    def leftover(self) -> list[Remember | Respond]:
-        """What the session is told once the caller has heard, or cut off, what its predecessor was saying."""
-        if self._unfinished_item is None or self._playback.assistant:
+    def leftover(self) -> list[Remember | HeardLess | Respond]:
+        """What the session is told once the caller has heard, or cut off, what it has not said itself."""
+        item_id = self._kept_greeting if self._kept_told else self._unfinished_item
+        if item_id is None or self._playback.assistant:
             return []
-        item_id, self._unfinished_item = self._unfinished_item, None
         entry = next((each for each in self.conversation.entries if each.item_id == item_id), None)
-        told: list[Remember | Respond] = [] if entry is None else [Remember((entry,))]
+        told: list[Remember | HeardLess | Respond] = []
+        if entry is not None and not self._kept_told:
+            told.append(Remember((entry,)))
+        elif entry is not None and entry.heard_text != entry.text:
+            told.append(HeardLess(entry))
+        self._unfinished_item, self._kept_told = None, False
         if self._floor is not Floor.CALLER and self._dead_air.assistant_turn:
             told.append(Respond(self._opening()))
         return told

@@ -59,6 +59,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "OPENAI_SECOND_MODEL": "gpt-realtime-2.1-mini",
         "OPENAI_SECOND_DIALECT": "OpenAI",
         "OPENAI_SECOND_AUDIO": "PCMU",
+        "WARM_SESSIONS": "2",
         "METRICS_TOKEN": "0123456789abcdef",
         "CONSOLE_TOKEN": "fedcba9876543210",
         "TWILIO_ACCOUNT_SID": SID,
@@ -350,3 +351,11 @@ def test_any_text_is_taken_or_refused_line_by_line(environ: dict[str, str]) -> N
         names = [line.split()[0] for line in lines]
         assert len(names) == len(set(names))
         assert set(names) <= {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, 1), ({"WARM_SESSIONS": "0"}, 0)])
+def test_sessions_are_kept_warm_by_themselves_only_where_they_cost_nothing(
+    given: dict[str, str], kept: int
+) -> None:
+    assert Settings.load(given, None, lambda: "ws://127.0.0.1:1").warm_sessions == kept
+    assert Settings.load(given | {"OPENAI_API_KEY": "sk-1"}, None).warm_sessions == 0

@@ -33,6 +33,9 @@ ORDERS = "switchboard.orders"
 SETTINGS = "switchboard.settings"
 """The Settings in `app.extensions`."""
 
+WARM = "switchboard.warm"
+"""The WarmSockets of this process in `app.extensions`, or None; its thread runs until it is closed."""
+
 START_FAILED = 4
 """Exit status of a worker that cannot start: gunicorn's APP_LOAD_ERROR, at which it ends and does not try again."""
 
@@ -68,6 +71,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     from actors.call_file import erase_older
     from store.database import Database
     from store.dialed import DialedCalls
+    from store.greetings import Greetings
     from store.history import History
     from store.journal import CallJournal
     from store.live import LiveAudio
@@ -101,11 +105,12 @@ def build_app(preparation: "Preparation") -> "Flask":
     database = Database(settings.database_url.get_secret_value())
 
     live, waiting, dialed = LiveAudio(database), Orders(database), DialedCalls(database)
+    greetings = Greetings(database, settings.retention_days)
 
     def erase_older_files() -> None:
         erase_older(settings.recordings, datetime.now(UTC) - timedelta(days=settings.retention_days))
         # What these hold is over long before, and where nothing new comes nobody else clears it.
-        for table in (live, waiting, dialed):
+        for table in (live, waiting, dialed, greetings):
             table.clear()
 
     journal = CallJournal(database, settings.retention_days, erase_older_files=erase_older_files)
@@ -131,7 +136,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     Pages(visitors).register(app)
     Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
     streams = MediaStreams(
-        settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed, live
+        settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed, live, greetings
     )
     streams.register(app)
     CallApi(dialer, dialed).register(app)
@@ -152,6 +157,7 @@ def build_app(preparation: "Preparation") -> "Flask":
             ORDERS: orders,
             OUTBOX: outbox,
             SETTINGS: settings,
+            WARM: streams.warm,
         }
     )
     return app

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 
 from flask import Flask
@@ -14,15 +15,18 @@ from actors.builds import Builds
 from actors.call_context import CallContext
 from actors.carrier import Carrier
 from actors.endpoints import Endpoint, Endpoints
+from actors.greeting import FixedGreeting, GreetingBox
 from actors.member import post
 from actors.messages import StreamStopped
 from actors.meter import Meter, Outcome
 from actors.model_socket import ModelSocket
 from actors.setup import CallSetup
+from actors.warm_sockets import WarmSocket, WarmSockets
 from actors.watcher import LiveBox, NoLiveBox, WatcherActor
 from config import STREAM_PATH, ModelEndpoint, Settings
 from store.database import StoreError
 from store.dialed import DialedCall, DialedCalls
+from store.greetings import Greetings
 from store.journal import CallJournal, StoredCall
 from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
@@ -82,6 +86,7 @@ class MediaStreams:
         carrier: Carrier | None = None,
         dialed: DialedCalls | None = None,
         live: LiveBox | None = None,
+        greetings: Greetings | None = None,
     ) -> None:
         """`carrier` is None where calls cannot be placed; `dialed` has those that were."""
         self.settings = settings
@@ -93,7 +98,16 @@ class MediaStreams:
         self.calls = calls
         self.journal = journal
         self.meter = meter
-        self.endpoints = Endpoints([endpoint_of(each) for each in settings.model_endpoints])
+        self.greetings = greetings
+        first, *others = settings.model_endpoints
+        preferred = endpoint_of(first)
+        self.warm: WarmSockets | None = None
+        if settings.warm_sessions:
+            self.warm = WarmSockets(partial(WarmSocket, *address_of(first)), settings.warm_sessions)
+            preferred = replace(preferred, dial=self.warm.take)
+        self.endpoints = Endpoints([preferred, *map(endpoint_of, others)])
+        if self.warm is not None:
+            self.warm.start(self.endpoints, preferred)
         self.dialed = dialed
         self.listeners = partial(
             Assistant.listener_classes,
@@ -119,10 +133,23 @@ class MediaStreams:
 
 def endpoint_of(model: ModelEndpoint) -> Endpoint:
     """Where the settings say that a model is, as calls use it."""
+    dial = partial(ModelSocket, *address_of(model))
+    return Endpoint(model.name, dial, DIALECTS[model.dialect], FORMATS[model.audio])
+
+
+def address_of(model: ModelEndpoint) -> tuple[str, tuple[str, ...]]:
+    """Its websocket's URL, and the headers with the key."""
     dialect = DIALECTS[model.dialect]
-    address = dialect.address(model.url, model.model)
-    headers = dialect.headers(model.key.get_secret_value())
-    return Endpoint(model.name, partial(ModelSocket, address, headers), dialect, FORMATS[model.audio])
+    return dialect.address(model.url, model.model), dialect.headers(model.key.get_secret_value())
+
+
+def _fixed_greeting(
+    assistant: Assistant, in_file: Assistant, greetings: GreetingBox | None
+) -> FixedGreeting | None:
+    words = assistant.fixed_greeting(in_file)
+    if greetings is None or not words:
+        return None
+    return FixedGreeting(words, assistant.version, assistant.session(), greetings)
 
 
 class MediaStream:
@@ -158,6 +185,8 @@ class MediaStream:
             if not self._call.ended.wait(ENDED_SECONDS):
                 logger.error("%s: the call did not end", self._name)
             self._shared.calls.forget(self._call)
+            if self._shared.greetings is not None:
+                self._shared.greetings.write()
         self._socket.close(code, reason)
 
     def _expect_connected(self, text: str | bytes) -> None:
@@ -245,10 +274,10 @@ class MediaStream:
                 parameters |= dialed.variables
         context = CallContext(start.call_sid, caller, called, parameters, direction)
         began_with = None if stored is None else stored.record.assistant_version
-        assistant = shared.assistants.choose(context.ours, name, began_with)
-        assistant = shared.builds.for_call(
-            assistant.calling() if direction == OUTBOUND else assistant, context
-        )
+        chosen = shared.assistants.choose(context.ours, name, began_with)
+        if direction == OUTBOUND:
+            chosen = chosen.calling()
+        assistant = shared.builds.for_call(chosen, context)
         outbound = assistant.outbound if direction == OUTBOUND else None
         return CallSetup(
             record=CallRecord(
@@ -265,6 +294,7 @@ class MediaStream:
             session=assistant.session(),
             greeting=assistant.greeting_instructions(),
             context=context,
+            fixed_greeting=_fixed_greeting(assistant, chosen, shared.greetings),
             history=stored.entries if stored else (),
             broke_off=stored is not None and stored.outcome != Outcome.HANDED_OVER.value,
             listens_first=stored is not None and stored.outcome == Outcome.SENT_DIGITS.value,

@@ -20,11 +20,12 @@ from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
 
 from actors.tool_pool import shut_down_pool
+from actors.warm_sockets import WarmSockets
 from config import Settings
 from store.database import StoreError
 from store.journal import CallJournal
 from store.outbox import Outbox
-from web import CALLS, JOURNAL, OUTBOX, SETTINGS, build_app
+from web import CALLS, JOURNAL, OUTBOX, SETTINGS, WARM, build_app
 from web.calls import HANDOVER_SECONDS, Calls
 from web.metrics import MetricsDirectory
 from web.preparation import Preparation
@@ -169,6 +170,7 @@ def drain_on_exit(worker: Worker) -> None:
     journal: CallJournal = extensions[JOURNAL]
     outbox: Outbox | None = extensions[OUTBOX]
     settings: Settings = extensions[SETTINGS]
+    warm: WarmSockets | None = extensions[WARM]
     # A handler may interrupt itself: SimpleQueue.put is made for that, Event.set would wait for its own lock. And
     # no thread is started in a handler, which under gevent dies of it.
     received: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -180,6 +182,8 @@ def drain_on_exit(worker: Worker) -> None:
         watchdog = threading.Timer(graceful_seconds(settings.drain_seconds) - 1, os._exit, (1,))
         watchdog.daemon = True
         watchdog.start()
+        if warm is not None:
+            warm.close()  # no call will begin here any more
         if left := calls.drain(settings.drain_seconds):
             logger.error("%d calls did not end", left)
         journal.flush(JOURNAL_SECONDS)

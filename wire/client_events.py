@@ -47,10 +47,14 @@ def cancel_response(response_id: str | None = None) -> str:
     )
 
 
-def create_message(item_id: str | None, role: str, text: str) -> str:
-    """Put a message into the conversation: role user, assistant or system; the assistant's cannot be audio."""
+def create_message(item_id: str | None, role: str, text: str, behind: str | None = None) -> str:
+    """Put a message into the conversation: role user, assistant or system; the assistant's cannot be audio.
+
+    `behind`: the id of another item; None: behind all.
+    """
     kind = "output_text" if role == "assistant" else "input_text"
-    return _create_item(item_id, {"type": "message", "role": role, "content": [{"type": kind, "text": text}]})
+    message = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+    return _create_item(item_id, message, behind)
 
 
 def create_function_call(item_id: str | None, call_id: str, name: str, arguments: str) -> str:
@@ -65,10 +69,10 @@ def create_function_output(call_id: str, output: str) -> str:
     return _create_item(None, {"type": "function_call_output", "call_id": call_id, "output": output})
 
 
-def _create_item(item_id: str | None, item: dict[str, Any]) -> str:
-    return _encode(
-        {"type": "conversation.item.create", "item": item if item_id is None else {"id": item_id} | item}
-    )
+def _create_item(item_id: str | None, item: dict[str, Any], behind: str | None = None) -> str:
+    place = {} if behind is None else {"previous_item_id": behind}
+    identified = item if item_id is None else {"id": item_id} | item
+    return _encode({"type": "conversation.item.create", **place, "item": identified})
 
 
 def _encode(event: Mapping[str, Any]) -> str:

@@ -50,6 +50,11 @@ def check(text: str) -> None:
         )
 
 
+def has_any(text: str) -> bool:
+    """Whether the text is another one in another call."""
+    return any(piece["name"] is not None for piece in _PIECE.finditer(text))
+
+
 def fill(text: str, values: Mapping[str, str]) -> str:
     """The text with the values of `of_call` in it. Raises ValueError as `check` does."""
     check(text)

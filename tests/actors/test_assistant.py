@@ -5,6 +5,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -398,3 +399,33 @@ def test_the_default_session_is_json(tmp_path: Path) -> None:
         "voice": "marin",
         "speed": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"greeting": "Hello {{there}}."}, "Hello {there}."),
+        (
+            {"greeting": "Hello.", "recording": {"announcement": "You are recorded."}},
+            "You are recorded. Hello.",
+        ),
+        ({"greeting": "Hello.", "greeting_kept": False}, ""),
+        ({"greeting": "Hello {caller}."}, ""),
+        ({"greeting": "Hello.", "recording": {"announcement": "It is {time}."}}, ""),
+        ({"recording": {"announcement": "You are recorded."}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_greeting_is_fixed_where_every_call_begins_with_the_same_words(
+    keys: dict[str, Any], words: str
+) -> None:
+    assistant = Assistant.model_validate({"instructions": "Be brief.", **keys})
+    context = CallContext("CA1", "+14158675310", "+18005551299", {})
+    assert assistant.for_call(context, 0.0).fixed_greeting(assistant) == words
+
+
+def test_a_greeting_that_was_made_for_one_caller_is_not_fixed() -> None:
+    assistant = Assistant.model_validate({"instructions": "Be brief.", "greeting": "Hello."})
+    filled = assistant.for_call(CallContext("CA1", "+14158675310", "+18005551299", {}), 0.0)
+    assert filled.changed(greeting="Hello Ada.").fixed_greeting(assistant) == ""
+    assert filled.changed(instructions="Be briefer.").fixed_greeting(assistant) == "Hello."

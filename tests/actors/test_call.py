@@ -1,6 +1,7 @@
 """CallActor: what is started, what is done about what fails, what ends what, and that nothing is left of a call."""
 
 import base64
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,11 @@ from actors.costs import CallLimits, Prices
 from actors.departure import Departure
 from actors.endpoints import FAILURES_IN_A_ROW, Endpoints
 from actors.farewell import GOODBYE_SECONDS
+from actors.greeting import FixedGreeting
+from actors.listener import Listener
 from actors.member import post
 from actors.messages import (
+    AssistantAudio,
     DeadlinePassed,
     DigitPressed,
     Drain,
@@ -72,11 +76,13 @@ from tests.actors.parts import (
     transcript,
     ulaw,
 )
+from tests.actors.test_greeting import Box
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, FakeModelSocket, HandClock, wait_until
 from wire.dead_air import Limits
 from wire.journal import Then
-from wire.realtime import CallerTranscript
+from wire.playback import Part
+from wire.realtime import AssistantTranscript, CallerTranscript
 from wire.transcript import Entry, ToolUse
 
 CLOCK = Clock()
@@ -278,6 +284,17 @@ def audio(socket: FakeModelSocket, count: int) -> list[str]:
     return [socket.expect("input_audio_buffer.append")["audio"] for _ in range(count)]
 
 
+def kept_greeting(ms: int, text: str = "Hello there.") -> FixedGreeting:
+    """One that an earlier call has left."""
+    box = Box()
+    fixed = FixedGreeting(text, "1", SESSION, box)
+    keeper = fixed.keeper(endpoint("only"))
+    keeper.audio("resp_g", Part("item_g", 0), ulaw(ms))
+    keeper.said(Part("item_g", 0), text)
+    keeper.done("resp_g", True)
+    return fixed
+
+
 Calls = Callable[..., Call]
 
 
@@ -317,6 +334,97 @@ def test_answering_starts_both_sides_and_gives_the_reader(call: Call) -> None:
     assert len(pykka.ActorRegistry.get_by_class(OpenAIActor)) == 1
     call.hear("//8=")
     assert audio(socket, 1) == ["//8="]
+
+
+def test_a_kept_greeting_is_heard_before_the_model_has_said_anything(calls: Calls) -> None:
+    call = calls(fixed_greeting=kept_greeting(400))
+    call.answer()
+    heard = b"".join(call.play() for _ in range(4))
+    assert heard == base64.b64decode(ulaw(400))
+    call.settle()
+    socket = call.socket(1)
+    assert call.sockets == [socket]
+    assert socket.sent() == [], "the session has not even begun"
+    call.connect(1)
+    assert items(socket, 1) == [("assistant", "Hello there.")]
+    call.pause()
+    assert socket.sent() == [], "it is said once, and nothing more is due"
+    call.clock.expire(JOURNAL)
+    call.settle()
+    ((position, entry),) = call.journal.entries.values()
+    assert (position, entry.text, entry.heard_text, entry.heard_ms) == (
+        0,
+        "Hello there.",
+        "Hello there.",
+        400,
+    )
+    assert "kept greeting" in call.journal.kinds()
+
+
+def test_who_interrupts_a_kept_greeting_ends_it_and_the_model_knows_what_was_heard(calls: Calls) -> None:
+    call = calls(fixed_greeting=kept_greeting(4000, "One two three four five six seven eight nine ten"))
+    call.answer()
+    for _ in range(10):
+        call.play()
+    call.hear(A, 3)
+    socket = call.connect(1)
+    (told,) = items(socket, 1)
+    assert told == ("assistant", "One two three four five six seven eight nine ten")
+    assert audio(socket, 3) == [A, A, A], "what was said before the session was ready"
+    socket.say(speech_started("item_u"))
+    sent: list[str] = []
+
+    def cleared() -> bool:
+        sent.extend(message["event"] for message in call.phone.sent())
+        return "clear" in sent
+
+    wait_until(cleared, "the rest of the greeting is thrown away")
+    less = socket.expect("conversation.item.create")
+    heard = less["item"]["content"][0]["text"]
+    assert "One two three four five six seven eight nine ten".startswith(heard)
+    assert 0 < len(heard) < 20
+    socket.expect("conversation.item.delete")
+    assert socket.sent() == []
+
+
+def test_listeners_are_told_of_a_kept_greeting_as_of_any_other_answer(calls: Calls) -> None:
+    told: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    class Hearing(Listener):
+        wants = (AssistantTranscript, AssistantAudio)
+
+        def handle(self, message: Any) -> Any:
+            if isinstance(message, self.wants):
+                return told.put(message)
+            return super().handle(message)
+
+    call = calls(fixed_greeting=kept_greeting(200), listeners=(Hearing,))
+    call.answer()
+    for _ in range(2):
+        call.play()
+    call.hang_up()
+    kinds = sorted(type(told.get(timeout=PATIENCE_SECONDS)).__name__ for _ in range(3))
+    assert kinds == ["AssistantAudio", "AssistantAudio", "AssistantTranscript"]
+
+
+@pytest.mark.parametrize("differences", [{"history": (said("item_g", "Hello."),)}, {"broke_off": True}])
+def test_a_call_that_goes_on_hears_no_kept_greeting(calls: Calls, differences: dict[str, Any]) -> None:
+    call = calls(fixed_greeting=kept_greeting(400), **differences)
+    call.answer()
+    call.connect(1)
+    call.settle()
+    assert call.phone.sent() == []
+
+
+def test_what_the_model_says_first_is_kept_for_the_next_call(calls: Calls) -> None:
+    box = Box()
+    fixed = FixedGreeting("Hello there.", "1", SESSION, box)
+    calls(fixed_greeting=fixed).greet()
+    wait_until(lambda: bool(box.kept), "the greeting is kept")
+    next_call = calls(call_sid="CA2", fixed_greeting=fixed)
+    next_call.answer()
+    assert next_call.play() == base64.b64decode(ulaw(100))
+    assert len(box.kept) == 1
 
 
 def test_audio_flows_from_the_model_to_the_phone(call: Call) -> None:
@@ -1110,10 +1218,10 @@ def test_a_session_for_which_there_is_no_thread_is_tried_again(
     failures = [RuntimeError("can't start new thread")] * 2
     start = OpenAIActor.start
 
-    def later(*arguments: Any) -> Any:
+    def later(*arguments: Any, **keywords: Any) -> Any:
         if failures:
             raise failures.pop()
-        return start(*arguments)
+        return start(*arguments, **keywords)
 
     monkeypatch.setattr(OpenAIActor, "start", later)
     first.end("lost: reset")
@@ -1131,7 +1239,7 @@ def test_a_session_for_which_there_is_never_a_thread_ends_the_call_with_its_way_
     call = calls()
     first = call.greet()
 
-    def never(*arguments: Any) -> Any:
+    def never(*arguments: Any, **keywords: Any) -> Any:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(OpenAIActor, "start", never)

@@ -121,3 +121,13 @@ def test_a_single_endpoint_is_used_whatever_it_does() -> None:
 def test_without_any_endpoint_no_call_could_be_answered() -> None:
     with pytest.raises(ValueError, match="at least one endpoint"):
         Endpoints([])
+
+
+def test_one_that_is_avoided_is_known_to_be_also_where_there_is_no_other(time: Time) -> None:
+    alone = Endpoints([FIRST], time)
+    assert not alone.avoids(FIRST)
+    alone.failed(FIRST, permanently=True)
+    assert alone.avoids(FIRST)
+    assert alone.choose() is FIRST
+    time.now += REFUSED_SECONDS
+    assert not alone.avoids(FIRST)

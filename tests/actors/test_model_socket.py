@@ -1,11 +1,9 @@
 """ModelSocket against real servers on the loopback interface: well-behaved ones, broken ones, silent ones."""
 
 import contextlib
-import shutil
 import socket as sockets
 import ssl
 import struct
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,6 @@ from websocket import _handshake
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from actors import model_socket
 from actors.model_socket import CONNECT_TIMEOUT_SECONDS, ModelSocket, ModelSocketError
 from tests.probe import PATIENCE_SECONDS, wait_until
 
@@ -654,29 +651,6 @@ def test_connecting_gives_up_sooner_than_twilio_would() -> None:
 # TLS
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate and its key in one file, signed by itself, for 127.0.0.1."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
-    made = subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", str(path), "-out", str(path.with_suffix(".crt")), "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    with path.open("a") as file:
-        file.write(path.with_suffix(".crt").read_text())
-    return path
-
-
 def over_tls(certificate: Path, handler: RawHandler) -> RawHandler:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -706,15 +680,6 @@ def test_a_server_without_tls_is_refused_clearly(start_raw: Callable[[RawHandler
     with pytest.raises(ModelSocketError, match="cannot connect: "):
         socket.connect()
     socket.release()
-
-
-@pytest.fixture
-def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The certificate as one that this machine trusts, in the way a user would do it."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_suffix(".crt")))
-    model_socket._tls.cache_clear()
-    yield certificate
-    model_socket._tls.cache_clear()
 
 
 def test_over_tls_messages_pass_both_ways_and_aborting_wakes_a_blocked_receive(

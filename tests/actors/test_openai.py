@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from actors.greeting import KEPT_RESPONSE
 from actors.member import CallError
 from actors.messages import (
     AssistantAudio,
@@ -24,6 +25,7 @@ from actors.messages import (
     Exited,
     Floor,
     FloorChanged,
+    HeardLess,
     Interrupt,
     Open,
     Playback,
@@ -249,6 +251,33 @@ def test_a_session_that_owes_nothing_waits(model: Model) -> None:
 def test_without_instructions_of_its_own_a_response_has_those_of_the_session(model: Model) -> None:
     model.ready().handle(Respond(None))
     assert model.socket.sent() == [{"type": "response.create"}]
+
+
+def test_a_kept_greeting_that_plays_counts_as_said_until_it_is_cut_off(model: Model) -> None:
+    greeting = said("item_g", "Hello there, this is Tailwind.")
+    model.handle(realtime.SessionCreated(), PARSED_UPDATED)
+    model.socket.sent()
+    model.handle(Begin(playing=greeting), PLAYING)
+    (told,) = model.socket.sent()
+    assert told["item"]["content"] == [{"type": "output_text", "text": "Hello there, this is Tailwind."}]
+    model.phone.told()
+    model.handle(realtime.SpeechStarted(0, "item_u"))
+    assert model.phone.told() == [Interrupt(frozenset({KEPT_RESPONSE}))], "what is on its way is not heard"
+    model.handle(CutOff((Heard(Part("item_g", 0), 700),)))
+    assert model.socket.sent() == [], "it has no audio here that could be truncated"
+    model.handle(HeardLess(replace(greeting, heard_text="Hello there,")))
+    heard, deleted = model.socket.sent()
+    assert heard["previous_item_id"] == told["item"]["id"], "not behind what the caller says"
+    assert heard["item"]["content"] == [{"type": "output_text", "text": "Hello there,"}]
+    assert deleted == {"type": "conversation.item.delete", "item_id": told["item"]["id"]}
+
+
+def test_of_a_kept_greeting_that_nobody_heard_the_model_knows_nothing(model: Model) -> None:
+    greeting = said("item_g", "Hello there.", heard_text="")
+    model.handle(realtime.SessionCreated(), PARSED_UPDATED, Begin(playing=greeting))
+    model.socket.sent()
+    model.handle(HeardLess(greeting))
+    assert [event["type"] for event in model.socket.sent()] == ["conversation.item.delete"]
 
 
 def test_what_has_been_said_meanwhile_is_put_into_the_conversation(model: Model) -> None:

@@ -285,7 +285,7 @@ def test_a_successor_for_which_there_is_no_thread_does_not_end_the_session_that_
     logs.expect("CA1: no session can be made to follow this one: can't start new thread")
     stage.begun(100)
 
-    def start(*arguments: Any) -> Any:
+    def start(*arguments: Any, **keywords: Any) -> Any:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(OpenAIActor, "start", start)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Begin, Floor, Playback, Remember, Respond
+from actors.messages import Begin, Floor, HeardLess, Playback, Remember, Respond
 from actors.phone_reader import KEPT_SECONDS
 from actors.talk import MCP_SECONDS, PREFIX_SECONDS, Talk
 from tests.actors.parts import GREETING, INSTRUCTIONS, asked, heard, said, setup
@@ -687,3 +687,84 @@ def test_a_caller_whose_words_died_with_a_process_is_not_waited_for(broke_off: b
     history = (said("a", "How can I help?"),)
     talk = Talk(setup(history=history, broke_off=broke_off), 0.0)
     assert bool(talk.answered(0.0)) == broke_off
+
+
+# A greeting that is kept from another call
+
+
+class KeptGreetingScene(Scene):
+    """The phone has been given the greeting at once, and no session is ready yet."""
+
+    def goes_on(self, seconds: float = 0.5) -> Begin:
+        if seconds:
+            return super().goes_on(seconds)
+        assert self.talk.at_the_beginning
+        self.learn(
+            realtime.ItemAdded("item_g", None, "assistant", "message"),
+            realtime.AssistantTranscript("item_g", 0, "Hello there, this is Tailwind."),
+        )
+        self.talk.conversation.received(heard("item_g", 0, 3000).part, 3000)
+        self.take(self.talk.greeted("item_g", self.now))
+        return Begin()
+
+    def heard_out(self) -> None:
+        self.talk.heard(heard("item_g", 3000, 3000), to_the_end=True)
+        self.play(SILENT)
+
+
+def test_a_session_takes_the_kept_greeting_to_have_been_said_and_does_not_greet() -> None:
+    scene = KeptGreetingScene()
+    begin = scene.goes_on()
+    assert (begin.history, begin.owed) == ((), ())
+    assert begin.playing is not None
+    assert begin.playing.text == "Hello there, this is Tailwind."
+    scene.now += 3
+    scene.heard_out()
+    assert scene.talk.leftover() == []
+    assert scene.wait(60) == []
+    assert not scene.talk.busy
+
+
+def test_a_kept_greeting_that_was_heard_out_is_history_for_the_session_that_comes_late() -> None:
+    scene = KeptGreetingScene()
+    scene.now += 3
+    scene.heard_out()
+    begin = scene.goes_on()
+    assert [entry.heard_text for entry in begin.history] == ["Hello there, this is Tailwind."]
+    assert (begin.owed, begin.playing) == ((), None)
+    assert scene.wait(60) == []
+
+
+def test_a_session_learns_how_much_of_the_kept_greeting_was_heard_when_it_is_cut_off() -> None:
+    scene = KeptGreetingScene()
+    scene.goes_on()
+    scene.floor(Floor.CALLER)
+    assert scene.talk.leftover() == []
+    scene.talk.cut_off((heard("item_g", 1500, 3000),))
+    scene.play(SILENT)
+    (less,) = scene.talk.leftover()
+    assert isinstance(less, HeardLess)
+    assert (less.entry.heard_ms, less.entry.heard_text) == (1500, "Hello there,")
+    assert scene.talk.leftover() == []
+
+
+def test_each_session_that_takes_over_while_the_kept_greeting_plays_is_told_of_it() -> None:
+    scene = KeptGreetingScene()
+    scene.goes_on()
+    scene.loses_session()
+    begin = scene.goes_on()
+    assert begin.playing is not None
+    scene.heard_out()
+    assert scene.talk.leftover() == []
+
+
+def test_a_caller_who_waits_for_a_session_behind_the_kept_greeting_hears_something() -> None:
+    scene = KeptGreetingScene()
+    scene.heard_out()
+    scene.loses_session(again=True)
+    assert scene.wait(2) == [Filler()]
+
+
+@pytest.mark.parametrize("differences", [{"broke_off": True}, {"history": (said("item_g", "Hello."),)}])
+def test_a_call_that_goes_on_is_not_at_its_beginning(differences: dict[str, Any]) -> None:
+    assert not Talk(setup(**differences), 100.0).at_the_beginning

@@ -40,6 +40,7 @@ ASSISTANT = f"""
 name = "Faults"
 instructions = "You answer the telephone of a workshop."
 greeting = "{GREETING}"
+greeting_kept = false
 tools = ["tests.end_to_end.saboteur:look_up"]
 listeners = ["tests.end_to_end.saboteur:Saboteur"]
 

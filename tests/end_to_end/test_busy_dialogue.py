@@ -36,6 +36,7 @@ ASSISTANT = """
 name = "Tests"
 instructions = "You are a test."
 greeting = "Hello there"
+greeting_kept = false
 tools = ["tests.end_to_end.extensions:look_up_order"]
 """
 GATED = """

@@ -22,6 +22,7 @@ ASSISTANT = """
 name = "Tests"
 instructions = "You are a test."
 greeting = "Hello there"
+greeting_kept = false
 tools = ["tests.end_to_end.extensions:look_up_order", "tests.end_to_end.extensions:reckon"]
 listeners = ["tests.end_to_end.extensions:Blocked", "tests.end_to_end.extensions:Failing"]
 """

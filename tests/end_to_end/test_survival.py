@@ -35,6 +35,7 @@ ASSISTANT = """
 name = "Tests"
 instructions = "You are a test."
 greeting = "Hello there"
+greeting_kept = false
 """
 GREETED, WENT_ON = "Say exactly these words", "goes on now"
 GREETING_MS = 400

@@ -37,6 +37,7 @@ ASSISTANT = f"""
 name = "Tests"
 instructions = "You are a test."
 greeting = "Hello there"
+greeting_kept = false
 tools = ["tests.end_to_end.extensions:look_up_order"]
 
 [telephony]

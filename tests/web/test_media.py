@@ -26,16 +26,18 @@ from actors.setup import CallSetup
 from config import STREAM_PATH, Settings
 from store.database import Database
 from store.dialed import DialedCalls
+from store.greetings import Greetings
 from store.journal import CallJournal
 from store.tokens import StreamTokens
 from tests.conftest import ExpectedLogs
-from tests.probe import PATIENCE_SECONDS
+from tests.probe import PATIENCE_SECONDS, wait_until
 from tests.web.conftest import KnownCall, Line, ToldPulse, setups
 from web import security
 from web.calls import Calls
 from web.media import MediaStreams
 from wire.dial_rate import DialRate
 from wire.journal import CallRecord, Then
+from wire.kept_greeting import KeptGreeting
 from wire.transcript import Entry
 
 CALL = "CA" + "0123456789abcdef" * 2
@@ -86,10 +88,18 @@ class Server:
         assistants = assistants or Assistants(Path("assistant.toml"), lambda path: ASSISTANT)
         app = Flask("media", static_folder=None)
         security.register(app, settings)
-        streams = MediaStreams(
-            settings, self.tokens, assistants, self.calls, self.journal, NoMeter(), dialed=self.dialed
+        self.greetings = Greetings(self.database, settings.retention_days)
+        self.streams = MediaStreams(
+            settings,
+            self.tokens,
+            assistants,
+            self.calls,
+            self.journal,
+            NoMeter(),
+            dialed=self.dialed,
+            greetings=self.greetings,
         )
-        streams.register(app)
+        self.streams.register(app)
         self._server = make_server("127.0.0.1", 0, app, threaded=True)
         self._server.daemon_threads = True  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, name="serve", daemon=True)
@@ -398,3 +408,26 @@ def test_what_the_caller_says_while_the_assistant_is_built_is_not_lost(
         assert heard == list(range(1, 51))
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_a_greeting_that_is_the_same_in_every_call_may_be_kept(server: Server, direction: str) -> None:
+    dialed(server)
+    setup = server.setup(server.tokens.issue(CALL), direction=direction)
+    assert setup.fixed_greeting is not None
+    assert setup.fixed_greeting.words in (setup.greeting or "")
+    assert setup.fixed_greeting.session == setup.session
+    assert setup.fixed_greeting.box is server.greetings
+
+
+def test_without_warm_sessions_nothing_is_connected_before_there_is_a_call(server: Server) -> None:
+    assert server.streams.warm is None
+
+
+def test_a_greeting_that_was_kept_in_a_call_is_written_when_it_is_over(server: Server) -> None:
+    with server.stream(server.tokens.issue(CALL)):
+        setup = setups.get(timeout=PATIENCE_SECONDS)
+        assert setup.fixed_greeting is not None
+        server.greetings.keep("key", KeptGreeting("Hello, who calls?", b"\x80" * 800))
+    another = Greetings(server.database, 30)
+    wait_until(lambda: another.find("key") is not None, "another worker finds it")

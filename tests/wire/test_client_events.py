@@ -26,6 +26,7 @@ SENT = [
     client_events.create_message(None, "system", "The caller is known."),
     client_events.create_message("item_u1", "user", "When do you open?"),
     client_events.create_message("item_a1", "assistant", "At nine."),
+    client_events.create_message(None, "assistant", "At nine.", behind="item_u1"),
     client_events.create_function_call("item_f1", "call_1", "hours", '{"day": "Monday"}'),
     client_events.create_function_call(None, "call_1", "hours", "{}"),
     client_events.create_function_output("call_1", '{"opens": 9}'),

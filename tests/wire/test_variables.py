@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.variables import OF_EVERY_CALL, VALUE_CHARACTERS, as_data, check, fill, of_call
+from wire.variables import OF_EVERY_CALL, VALUE_CHARACTERS, as_data, check, fill, has_any, of_call
 
 NOW = datetime(2026, 11, 28, 14, 5, 59, tzinfo=ZoneInfo("Europe/Berlin"))
 VALUES = of_call("+4930123456", "+4989654321", {"name": "Ada", "empty": ""}, NOW)
@@ -118,3 +118,11 @@ def test_whatever_is_checked_can_be_filled(text: str) -> None:
             fill(text, VALUES)
     else:
         fill(text, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("text", "differs"),
+    [("Hello.", False), ("{{caller}}", False), ("{caller}", True), ("a {time|b} c", True)],
+)
+def test_a_text_with_a_variable_is_another_one_in_another_call(text: str, differs: bool) -> None:
+    assert has_any(text) is differs
