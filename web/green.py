@@ -5,10 +5,47 @@ It carries more calls a core, because no thread has to be woken, and gives up pr
 itself, such as psycopg. gevent is the extra of that name.
 """
 
-from gunicorn.workers.ggevent import GeventWorker
+from collections.abc import Callable
+
+import gevent
+from gevent.server import StreamServer
+from gunicorn.workers import ggevent
 
 from web.server import PatientWorker
 
 
-class GreenCallWorker(PatientWorker, GeventWorker):  # type: ignore[misc]
-    """gunicorn's gevent worker. With several of them each takes one connection at a time; that spreads the calls."""
+class HesitantServer(StreamServer):  # type: ignore[misc]
+    """gevent's server, which leaves each connection to other workers for a while before it takes it.
+
+    As in the threaded worker: what comes while this one is about to end goes to the new worker beside it.
+    """
+
+    hesitation: Callable[[], float]
+    """How many seconds."""
+    _hesitated = False
+
+    def _do_read(self) -> None:
+        # The event loop calls this, in which nothing may wait, not even for a lock.
+        if self._hesitated:
+            self._hesitated = False
+            super()._do_read()
+        else:
+            self._hesitated = True
+            self.stop_accepting()
+            gevent.spawn(self._hesitate)
+
+    def _hesitate(self) -> None:
+        gevent.sleep(self.hesitation())
+        self._start_accepting_if_started()
+
+
+class GreenCallWorker(PatientWorker, ggevent.GeventWorker):  # type: ignore[misc]
+    """gunicorn's gevent worker, which hesitates as the threaded one does."""
+
+    def run(self) -> None:
+        """Serve until told to stop. Runs in the worker's main greenlet."""
+        # gunicorn takes this class from its own module and shows nobody the servers that it makes of it.
+        ggevent.StreamServer = type(
+            "Server", (HesitantServer,), {"hesitation": staticmethod(self.hesitation)}
+        )
+        super().run()

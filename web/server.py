@@ -79,6 +79,15 @@ class PatientWorker(Worker):  # type: ignore[misc]
                 return
         raise SystemExit
 
+    def hesitation(self) -> float:
+        """How many seconds to leave a connection to other workers before it is taken: they may have fewer calls."""
+        calls: Calls = self.wsgi.extensions[CALLS]
+        if calls.draining:
+            return DRAINING_SECONDS
+        if calls.count and self.cfg.workers > 1:
+            return SPREAD_SECONDS * (1 if calls.late else calls.count / calls.limit)
+        return 0.0
+
 
 class CallWorker(PatientWorker, ThreadWorker):  # type: ignore[misc]
     """gthread, but the more calls a worker has, the longer it hesitates to accept: the others are first.
@@ -88,11 +97,8 @@ class CallWorker(PatientWorker, ThreadWorker):  # type: ignore[misc]
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection, if no other worker has by now. Runs in the worker's main thread."""
-        calls: Calls = self.wsgi.extensions[CALLS]
-        if calls.draining:
-            time.sleep(DRAINING_SECONDS)
-        elif calls.count and self.cfg.workers > 1:
-            time.sleep(SPREAD_SECONDS * (1 if calls.late else calls.count / calls.limit))
+        if seconds := self.hesitation():
+            time.sleep(seconds)
         super().accept(listener)
 
 
