@@ -120,8 +120,11 @@ class Ledger:
         if self._confirmed_at is None:
             head = self._run_start_ms + (now - self._run_started_at) * 1000
         else:
-            head = self._confirmed_ms + (now - self._confirmed_at) * 1000 + (self.round_trip_ms or 0.0)
-        return max(self._confirmed_ms, min(head, self._queued_ms))
+            head = self._confirmed_ms + (now - self._confirmed_at) * 1000 + (self._round_trip_ms or 0.0)
+        # `max` and `min` are calls, and this is asked for every piece of audio.
+        if head > self._queued_ms:
+            head = self._queued_ms
+        return head if head > self._confirmed_ms else self._confirmed_ms
 
     @property
     def due_at(self) -> float | None:
