@@ -121,10 +121,7 @@ def masked_text_frame(text: str, key: bytes) -> bytes:
         head = b"\x81\xfe" + size.to_bytes(2)
     else:
         head = b"\x81\xff" + size.to_bytes(8)
-    # `unmasked`, without the call.
-    mask = (key * (size // 4 + 1))[:size]
-    masked = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
-    return head + key + masked.to_bytes(size, "little")
+    return head + key + unmasked(payload, key)
 
 
 def unmasked(payload: bytes, key: bytes) -> bytes:
