@@ -168,7 +168,8 @@ class TwilioActor(Member):
         now, ledger = self._clock(), self._ledger
         heard_of = self._listeners.want(Queued)
         generation, offset_ms = (ledger.generation, ledger.queued_ms) if heard_of else (0, 0.0)
-        mark = ledger.queue(part, duration_ms, now)
+        # Listeners are told of each piece with a mark of its own.
+        mark = ledger.queue(part, duration_ms, now, None if heard_of else self._unsent_mark)
         self._unmarked_ms += duration_ms
         self._unsent.append(self._encoder.media(payload))
         marked = at_once or self._unmarked_ms >= MARK_STEP_MS or not ledger.awaits(self._sent_mark)
