@@ -17,7 +17,7 @@ class Mailbox:
     is counted, so that memory stays flat behind a stalled peer. The lane can be held: audio then waits, within the
     same bound, while control goes on.
 
-    `put` may be called from any thread; `get`, `hold_audio` and `release_audio` belong to the actor's.
+    `put` may be called from any thread; `get`, `audio_waits`, `hold_audio` and `release_audio` belong to the actor's.
     """
 
     def __init__(self, audio_limit_ms: float = float("inf")) -> None:
@@ -35,10 +35,11 @@ class Mailbox:
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Append to the message's lane."""
+        message = envelope.message
         with self._lock:
-            if isinstance(envelope.message, Audio):
+            if isinstance(message, Audio):
                 self._audio.append(envelope)
-                self._audio_ms += envelope.message.duration_ms
+                self._audio_ms += message.duration_ms
                 while self._audio_ms > self._audio_limit_ms and len(self._audio) > 1:
                     self._drop_oldest()
             else:
@@ -53,7 +54,9 @@ class Mailbox:
                 if self._control:
                     return self._control.popleft()
                 if self._audio and not self._audio_held:
-                    return self._take_audio()
+                    envelope = self._audio.popleft()
+                    self._audio_ms -= envelope.message.duration_ms
+                    return envelope
 
     def empty(self) -> bool:
         """Whether `get` would block."""
@@ -62,9 +65,9 @@ class Mailbox:
 
     @property
     def audio_waits(self) -> bool:
-        """Whether there is audio that `get` will return when no control message is left."""
-        with self._lock:
-            return bool(self._audio) and not self._audio_held
+        """Whether there is audio that `get` will return when no control message is left. For the actor's thread."""
+        # Without the lock: nobody else holds the lane or takes from it, and what is just being put is seen next time.
+        return bool(self._audio) and not self._audio_held
 
     def hold_audio(self) -> None:
         """Keep audio back until `release_audio`."""
@@ -88,8 +91,3 @@ class Mailbox:
             return
         self._audio_ms -= oldest.message.duration_ms
         self.dropped_ms += oldest.message.duration_ms
-
-    def _take_audio(self) -> Envelope[Any]:
-        envelope = self._audio.popleft()
-        self._audio_ms -= envelope.message.duration_ms
-        return envelope

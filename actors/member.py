@@ -85,18 +85,15 @@ class Member(pykka.ThreadingActor):
         self.parent = parent
         self.call_sid = call_sid
         self.log = call_log(type(self).__module__, call_sid)
+        assert isinstance(self.actor_inbox, Mailbox)
+        self.mailbox = self.actor_inbox
+        """This actor's own inbox, for what Pykka's interface does not know: holding audio back, what was dropped."""
         self._error: Exception | None = None
         self.actor_ref.tell(Open())
 
     @classmethod
     def _create_actor_inbox(cls) -> Mailbox:
         return Mailbox(cls.audio_limit_ms)
-
-    @property
-    def mailbox(self) -> Mailbox:
-        """This actor's own inbox, for what Pykka's interface does not know: holding audio back, what was dropped."""
-        assert isinstance(self.actor_inbox, Mailbox)
-        return self.actor_inbox
 
     def _start_actor_loop(self) -> None:
         try:

@@ -50,6 +50,8 @@ class ModelReader:
         self._transcoder: AssistantTranscoder | None = None
         self._saying: dict[Part, str] = {}
         self._saying_told_at = 0.0
+        self._part = Part("", 0)
+        """what the latest audio belongs to"""
         self._received: dict[str, int] = {}
         self._received_of: dict[Part, float] = {}
 
@@ -124,17 +126,20 @@ class ModelReader:
     def _play(self, delta: realtime.AudioDelta) -> None:
         if not delta.payload:
             return  # a media message without audio is an error to Twilio
-        part = Part(delta.item_id, delta.content_index)
-        received = self._received.get(delta.response_id, 0)
-        self._received[delta.response_id] = received + round(delta.duration_ms * BYTES_PER_MS)
+        response_id, item_id, content_index, payload, duration_ms = delta
+        part = self._part
+        if part.item_id != item_id or part.content_index != content_index:
+            part = self._part = Part(item_id, content_index)
+        received = self._received
+        received[response_id] = received.get(response_id, 0) + round(duration_ms * BYTES_PER_MS)
         if self._transcoder is None:
-            self._post_audio(delta.response_id, part, delta.payload, delta.duration_ms)
-        elif audio := self._transcoder.transcode(part, delta.payload):
-            self._post_audio(delta.response_id, part, audio.payload, audio.duration_ms)
+            self._post_audio(response_id, part, payload, duration_ms)
+        elif audio := self._transcoder.transcode(part, payload):
+            self._post_audio(response_id, part, audio.payload, audio.duration_ms)
 
     def _post_audio(self, response_id: str, part: Part, payload: str, duration_ms: float) -> None:
         self._received_of[part] = self._received_of.get(part, 0.0) + duration_ms
-        post(self._phone, AssistantAudio(duration_ms, response_id, part, payload, time.monotonic()))
+        post(self._phone, AssistantAudio(duration_ms, response_id, part, payload, self.heard_at))
         if self._keeper is not None:
             self._keeper.audio(response_id, part, payload)
 

@@ -230,7 +230,10 @@ class ModelSocket:
         if connection is None or not self._websocket.connected:
             raise ModelSocketError("cannot be written: it is closed")
         try:
-            connection.send(b"".join([masked_text_frame(text, self._key()) for text in texts]))
+            if len(texts) == 1:
+                connection.send(masked_text_frame(texts[0], self._key()))
+            else:
+                connection.send(b"".join([masked_text_frame(text, self._key()) for text in texts]))
         except OSError as error:
             raise ModelSocketError(f"cannot be written: {error or type(error).__name__}") from None
 

@@ -282,7 +282,8 @@ class OpenAIActor(Member):
 
     def _listen(self, loud: bool, duration_ms: float) -> None:
         """Listens along with the server, to know early what it says late, and what it does not say at all."""
-        if commands := self._gate.caller_audio(loud, duration_ms, self._now()):
+        gate = self._gate
+        if gate.listens and (commands := gate.caller_audio(loud, duration_ms, self._now())):
             self._carry_out(commands)
         # What is loud while the assistant can be heard may be its echo.
         words = loud and (self._turns.speaking or not self._audible)

@@ -52,8 +52,11 @@ HEARD_STEP_MS = 500
 """How often the call is told how far the caller has come in an answer; it counts if this process dies."""
 
 
-MARK_STEP_MS = 100
-"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads."""
+MARK_STEP_MS = 200
+"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads.
+
+A model's pieces are mostly as long, and get one each: between two marks the ledger goes by time, and is as exact.
+"""
 
 AT_ONCE = 16
 """Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""
@@ -165,7 +168,8 @@ class TwilioActor(Member):
         now, ledger = self._clock(), self._ledger
         heard_of = self._listeners.want(Queued)
         generation, offset_ms = (ledger.generation, ledger.queued_ms) if heard_of else (0, 0.0)
-        mark = ledger.queue(part, duration_ms, now)
+        # Listeners are told of each piece with a mark of its own.
+        mark = ledger.queue(part, duration_ms, now, None if heard_of else self._unsent_mark)
         self._unmarked_ms += duration_ms
         self._unsent.append(self._encoder.media(payload))
         marked = at_once or self._unmarked_ms >= MARK_STEP_MS or not ledger.awaits(self._sent_mark)

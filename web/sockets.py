@@ -241,7 +241,7 @@ class PhoneSocket:
         """Send text frames, in one write. Raises ConnectionError when the socket has ended."""
         if self._closed or not self._websocket.connected:
             raise ConnectionError("the socket is closed")
-        self._socket.send(b"".join(map(text_frame, texts)))
+        self._socket.send(text_frame(texts[0]) if len(texts) == 1 else b"".join(map(text_frame, texts)))
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, give the peer a moment to answer it, end the connection. Never raises.

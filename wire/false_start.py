@@ -126,6 +126,8 @@ class Gate:
     def __init__(self, gating: Gating | None = None) -> None:
         self.gating = gating or Gating()
         """May be replaced by another of the same mode when turn detection is configured anew."""
+        self.listens = not self.gating.by_server
+        """Whether `caller_audio` can cause anything; if not, none has to be told."""
         self._speech: _Speech | None = None
         self._awaited: _Speech | None = None
         self._awaited_until = 0.0

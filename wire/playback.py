@@ -120,8 +120,11 @@ class Ledger:
         if self._confirmed_at is None:
             head = self._run_start_ms + (now - self._run_started_at) * 1000
         else:
-            head = self._confirmed_ms + (now - self._confirmed_at) * 1000 + (self.round_trip_ms or 0.0)
-        return max(self._confirmed_ms, min(head, self._queued_ms))
+            head = self._confirmed_ms + (now - self._confirmed_at) * 1000 + (self._round_trip_ms or 0.0)
+        # `max` and `min` are calls, and this is asked for every piece of audio.
+        if head > self._queued_ms:
+            head = self._queued_ms
+        return head if head > self._confirmed_ms else self._confirmed_ms
 
     @property
     def due_at(self) -> float | None:
@@ -132,8 +135,12 @@ class Ledger:
         """Whether this mark has been sent and its playback has not been confirmed."""
         return mark in self._marks
 
-    def queue(self, part: Part, duration_ms: float, now: float) -> str:
-        """Audio goes out now. Returns the name of the mark to send right behind it."""
+    def queue(self, part: Part, duration_ms: float, now: float, unsent: str | None = None) -> str:
+        """Audio goes out now. Returns the name of the mark to send right behind it.
+
+        `unsent`: the latest mark, if it has not been sent and need not be: where it belongs to the same part it moves
+        along. Small pieces come 50 times a second, and each mark has to be looked at again when one comes back.
+        """
         if self.head_ms(now) >= self._queued_ms:
             # The phone has nothing left to play by the time this gets there: it starts playing at once.
             self._run_start_ms = self._queued_ms
@@ -146,10 +153,13 @@ class Ledger:
             self._segments.append(_Segment(part, self._queued_ms, self._queued_ms + duration_ms))
         self._queued_ms += duration_ms
         part_ms = self._queued_of[part] = self._queued_of.get(part, 0.0) + duration_ms
+        due_at = self._run_started_at + (self._queued_ms - self._run_start_ms) / 1000
+        if unsent is not None and (mark := self._marks.get(unsent)) is not None and mark.part == part:
+            mark.position_ms, mark.due_at, mark.part_ms = self._queued_ms, due_at, part_ms
+            return unsent
         self._marks_sent += 1
         name = f"{self._generation}-{self._marks_sent}"
-        since_run_start = (self._queued_ms - self._run_start_ms) / 1000
-        self._marks[name] = _Mark(self._queued_ms, self._run_started_at + since_run_start, part, part_ms)
+        self._marks[name] = _Mark(self._queued_ms, due_at, part, part_ms)
         return name
 
     def finish(self, part: Part) -> Heard | None:

@@ -8,7 +8,7 @@ Source: OpenAI, Realtime API reference (GA), and the event types of its Python S
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,8 @@ class SessionUpdated:
     """`audio/pcmu` or, in the beta's words, `g711_ulaw`; empty where the server does not say"""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioDelta:
-    """Some of the assistant's voice, faster than real time."""
+class AudioDelta(NamedTuple):
+    """Some of the assistant's voice, faster than real time. A tuple, as `wire.twilio.Media` is."""
 
     response_id: str
     item_id: str

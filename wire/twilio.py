@@ -7,7 +7,7 @@ Source: Twilio, "Media Streams - WebSocket Messages".
 
 from binascii import a2b_base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -35,9 +35,11 @@ class Start:
     """From TwiML's `<Parameter>`; untrusted until the stream token among them is checked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
-    """Caller audio: 20 ms in practice, which Twilio does not promise."""
+class Media(NamedTuple):
+    """Caller audio: 20 ms in practice, which Twilio does not promise.
+
+    A tuple, because one is made for every frame: a frozen dataclass takes three times as long.
+    """
 
     payload: str
     """base64 of mu-law at 8000 Hz, checked to be nothing else"""
@@ -82,11 +84,14 @@ def parse(text: str | bytes, stream_sid: str | None = None) -> Message:
     bad JSON, missing or mistyped fields and audio that is not base64.
     """
     message = parse_object(text)
-    event = field(message, "event", str)
+    event = message.get("event")
+    if type(event) is not str:
+        event = field(message, "event", str)  # says what is wrong
     if stream_sid is not None and message.get("streamSid", stream_sid) != stream_sid:
         raise ProtocolError(f"event {event[:40]!r} of another stream than this socket's")
     if event == "media":  # 49 of 50
-        return _media(field(message, "media", dict))
+        media = message.get("media")
+        return _media(media if type(media) is dict else field(message, "media", dict))
     match event:
         case "mark":
             return Mark(field(field(message, "mark", dict), "name", str))

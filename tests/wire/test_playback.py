@@ -491,3 +491,34 @@ def test_what_was_heard_never_goes_backwards(steps: list[tuple[str, int, int]], 
         assert heard >= latest - 1
         latest = heard
         now += pause / 1000
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B]), st.integers(0, 40), st.booleans(), st.integers(0, 60))))
+def test_a_mark_that_was_not_sent_may_move_along(pieces: list[tuple[Part, int, bool, int]]) -> None:
+    """Only marks that were sent come back: it is all the same where those that were not have stood."""
+    each, moving = Ledger(), Ledger()
+    sent: list[tuple[str, str]] = []
+    unsent: str | None = None
+    now = 1.0
+    for part, duration_ms, send, pause_ms in pieces:
+        mark, moved = each.queue(part, duration_ms, now), moving.queue(part, duration_ms, now, unsent)
+        unsent = None if send else moved
+        if send:
+            sent.append((mark, moved))
+        now += pause_ms / 1000
+        if pause_ms > 40 and sent:
+            mark, moved = sent.pop(0)
+            assert each.confirm(mark, now) == moving.confirm(moved, now)
+        assert each.awaits(mark) == moving.awaits(moved)
+        assert each.head_ms(now) == moving.head_ms(now)
+        assert each.pending == moving.pending
+    assert copy.deepcopy(each).interrupt(now) == copy.deepcopy(moving).interrupt(now)
+
+
+def test_small_pieces_take_one_mark_along_that_was_not_sent() -> None:
+    ledger = Ledger()
+    ledger.queue(A, 20, now=1.0)
+    unsent = ledger.queue(A, 20, now=1.0)
+    assert ledger.queue(A, 20, now=1.0, unsent=unsent) == unsent
+    assert ledger.queue(B, 20, now=1.0, unsent=unsent) != unsent
+    assert ledger.confirm(unsent, now=1.1) == (Heard(A, 60, 60),)
