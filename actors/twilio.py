@@ -52,11 +52,8 @@ HEARD_STEP_MS = 500
 """How often the call is told how far the caller has come in an answer; it counts if this process dies."""
 
 
-MARK_STEP_MS = 200
-"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads.
-
-A model's pieces are mostly as long, and get one each: between two marks the ledger goes by time, and is as exact.
-"""
+MARK_STEP_MS = 100
+"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads."""
 
 AT_ONCE = 16
 """Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""
