@@ -61,7 +61,7 @@ def test_every_byte_of_the_caller_reaches_the_model_in_order(stage: Stage) -> No
     assert spoken in session.audio
 
 
-@pytest.mark.parametrize("latency_ms", [20, 100])
+@pytest.mark.parametrize("latency_ms", [pytest.param(20, marks=pytest.mark.slow), 100])
 def test_an_interruption_truncates_at_what_the_caller_heard(stage: Stage, latency_ms: int) -> None:
     stage.script.answers = [ScriptedReply("a long answer", audio=tone(8000))]
     with stage.call(latency_ms=latency_ms) as (phone, session):
@@ -128,7 +128,11 @@ def test_a_model_that_speaks_pcm_only_is_transcoded_for(stage: Stage, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "end", [lambda session: session.close(1000, "done"), RealtimeSession.drop], ids=["closed", "broken"]
+    "end",
+    [
+        pytest.param(lambda session: session.close(1000, "done"), id="closed", marks=pytest.mark.slow),
+        pytest.param(RealtimeSession.drop, id="broken"),
+    ],
 )
 def test_a_model_that_is_lost_is_replaced_by_one_that_knows_the_conversation(
     stage: Stage, end: Callable[[RealtimeSession], None]

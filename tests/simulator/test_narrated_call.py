@@ -78,6 +78,7 @@ def test_an_answer_may_be_longer_than_anybodys_patience(server: Server, tmp_path
     assert (tmp_path / "call.wav").stat().st_size > 4 * 8000 * (1.5 + 0.7 + 0.3 + 2.5 + 0.7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("greeting", "complaint"),
     [(b"", "the assistant was not heard"), (tone(100) + silence(4000), "no 700 ms of silence")],

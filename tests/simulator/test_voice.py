@@ -92,6 +92,7 @@ def test_a_caller_is_understood(voice: Voice, name: str) -> None:
     assert utter(voice.listen(), caller(name)) == SAID[name]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hears")
 def test_twenty_callers_at_once_are_understood_in_time(voice: Voice) -> None:
     names = list(SAID) * 5
@@ -126,6 +127,7 @@ def test_the_first_piece_comes_at_once_and_all_faster_than_real_time(voice: Voic
     assert statistics.median(delays) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("speaks")
 def test_twenty_long_texts_at_once_all_begin_within_a_second(voice: Voice) -> None:
     delays: list[float] = []

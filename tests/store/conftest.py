@@ -15,10 +15,8 @@ import sqlalchemy as sa
 NOON = 1_800_014_400.0
 """on 2027-01-15, UTC"""
 
-POSTGRESQL_IS_SLOW = pytest.mark.parametrize(
-    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
-)
-"""For tests whose second run would take long."""
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+"""What the tests of the store run with: by default with the one that everybody has."""
 
 
 class PostgreSQL:
@@ -98,7 +96,7 @@ def sqlite_url(file: Path) -> str:
     return f"sqlite:///{file}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{request.getfixturevalue('file')}"

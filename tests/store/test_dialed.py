@@ -23,7 +23,7 @@ from store.dialed import (
 )
 from store.history import History
 from store.journal import CallJournal
-from tests.store.conftest import POSTGRESQL_IS_SLOW, Clock
+from tests.store.conftest import Clock
 from wire.dial_rate import DAY_SECONDS, DialRate
 from wire.journal import OUTBOUND, CallRecord, Then
 
@@ -211,12 +211,10 @@ def test_a_repeated_request_gets_the_call_of_the_first(dialed: DialedCalls) -> N
     assert place(dialed, request_key="order 67")[0].id != first.id
 
 
-@POSTGRESQL_IS_SLOW
 def test_of_many_at_once_with_one_key_one_places_a_call(database: Database) -> None:
     assert len({call.id for call, _ in at_once(database, 8, request_key="key")}) == 1
 
 
-@POSTGRESQL_IS_SLOW
 @pytest.mark.parametrize("rate", [DialRate(3, 100), DialRate(100, 3)])
 def test_limits_hold_for_many_at_once(database: Database, rate: DialRate) -> None:
     assert len(at_once(database, 12, rate=rate)) == 3

@@ -35,7 +35,7 @@ from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from store.writer import DELETED_AT_ONCE, WAITING_LIMIT
 from tests.conftest import ExpectedLogs
-from tests.store.conftest import NOON, POSTGRESQL_IS_SLOW, Clock, PostgreSQL
+from tests.store.conftest import NOON, Clock, PostgreSQL
 from wire.journal import (
     Backlog,
     CallRecord,
@@ -512,7 +512,6 @@ def test_a_text_that_no_database_can_hold_is_repaired(journal: CallJournal) -> N
     assert stored.entries == (of_caller("item_1", "a\ufffdb?c"),)
 
 
-@POSTGRESQL_IS_SLOW
 @pytest.mark.parametrize(
     "tell",
     [
@@ -608,7 +607,6 @@ def test_a_call_whose_end_nobody_told_counts_no_longer_than_a_call_lasts(
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 0
 
 
-@POSTGRESQL_IS_SLOW
 def test_all_threads_may_tell(url: str, journal: CallJournal) -> None:
     def tell(call_sid: str) -> None:
         journal.began(replace(RECORD, call_sid=call_sid))
@@ -722,7 +720,6 @@ def test_a_number_is_forgotten_with_all_that_was_kept_of_it(
     assert journal.spent_today() == 3.0
 
 
-@POSTGRESQL_IS_SLOW
 @pytest.mark.parametrize("number", ["", "+", "0001", "+1555010000", "5550100001", "client:alice ", "Alice"])
 def test_only_the_whole_number_is_forgotten(journal: CallJournal, number: str) -> None:
     journal.began(RECORD)
@@ -787,7 +784,6 @@ def test_forgetting_says_why_it_cannot(file: Path, sqlite_journal: CallJournal) 
 # Retention
 
 
-@POSTGRESQL_IS_SLOW
 def test_old_calls_are_deleted_at_the_start_in_small_batches(
     url: str, clock: Clock, said: "queue.Queue[str]"
 ) -> None:
@@ -1082,7 +1078,6 @@ def test_tables_that_were_dropped_come_back(url: str, journal: CallJournal, logs
     assert journal.lost == 0
 
 
-@POSTGRESQL_IS_SLOW
 def test_in_long_trouble_the_oldest_events_are_lost_and_counted(
     url: str, journal: CallJournal, logs: ExpectedLogs, said: "queue.Queue[str]"
 ) -> None:
@@ -1171,7 +1166,6 @@ def test_closing_in_trouble_takes_no_longer_than_it_was_given(
     assert not sqlite_journal.flush(5)
 
 
-@POSTGRESQL_IS_SLOW
 def test_what_was_flushed_survives_a_kill(url: str) -> None:
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITE_FOR_EVER, url, CALL], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -1193,7 +1187,6 @@ def test_what_was_flushed_survives_a_kill(url: str) -> None:
     assert len(told_events) > flushed
 
 
-@POSTGRESQL_IS_SLOW
 def test_several_processes_write_at_once(url: str) -> None:
     Database(url).close()
     # A call may have two for a moment.
