@@ -137,7 +137,7 @@ class FaultyCall:
             auth_token=AUTH_TOKEN,
             from_number=f"+1415555{number:04}",
             speak=lambda text: tone(FALLBACK_MS, VOICES["fallback"]),
-            listen=self.ear.hear,
+            listen=lambda start, said, heard: self.ear.hear(start, heard),
             receive_buffer=4096,
         )
         self.session: RealtimeSession | None = None
