@@ -86,8 +86,11 @@ class Row:
         told_of = self.heard_before("answer", self.struck_at) * a_second if self.call.back_at else heard
         if not told_of - TOLD_LATE_SECONDS * a_second <= words <= heard + 1:
             found.append(f"the new session knows of {words} words of the answer, the caller of {heard:.1f}")
+        # Where an answer of the server's own was refused, it is asked for without instructions.
         asked = [
-            event["response"]["instructions"] for event in heir.received if event["type"] == "response.create"
+            event.get("response", {}).get("instructions", "")
+            for event in heir.received
+            if event["type"] == "response.create"
         ]
         rest = ANSWER.split()[words]
         if not any(f"You were about to say: “{rest}" in each for each in asked):
