@@ -27,22 +27,19 @@ def number(text: str, full: bool) -> str:
 
 def call_json(call: GoingOn, live: bool, full: bool) -> dict[str, Any]:
     """A call. `live`: something can be told to it."""
-    return {
-        "call_sid": call.call_sid,
-        "from": number(call.caller, full),
-        "to": number(call.called, full),
-        "assistant": call.assistant,
-        "streams": call.streams,
-        "cost": call.cost,
-        "began_at": call.began_at,
-        "ended_at": call.ended_at,
-        "outcome": call.outcome,
-        "live": live,
-    }
+    return _any_call_json(call, live, full) | {"ended_at": call.ended_at}
 
 
 def past_call_json(call: PastCall, live: bool, full: bool) -> dict[str, Any]:
     """A call in a list of past ones. `live`: it goes on, as far as anybody can tell."""
+    return _any_call_json(call, live, full) | {
+        "seconds": call.seconds,
+        "turns": call.turns,
+        "answer_ms": call.answer_ms,
+    }
+
+
+def _any_call_json(call: GoingOn | PastCall, live: bool, full: bool) -> dict[str, Any]:
     return {
         "call_sid": call.call_sid,
         "from": number(call.caller, full),
@@ -51,11 +48,8 @@ def past_call_json(call: PastCall, live: bool, full: bool) -> dict[str, Any]:
         "streams": call.streams,
         "cost": call.cost,
         "began_at": call.began_at,
-        "seconds": call.seconds,
         "outcome": call.outcome,
         "live": live,
-        "turns": call.turns,
-        "answer_ms": call.answer_ms,
     }
 
 
