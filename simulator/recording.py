@@ -4,7 +4,7 @@
 stay aligned.
 """
 
-import wave
+import struct
 from array import array
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,9 @@ from types import TracebackType
 from wire.g711 import SAMPLE_RATE, decode_ulaw
 
 _BLOCK_BYTES = SAMPLE_RATE // 2  # half a second of each side between two writes
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_FRAME_BYTES = 4  # a 16-bit sample of either side
+_PCM = 1
 
 
 class StereoRecording:
@@ -26,12 +29,10 @@ class StereoRecording:
         self.path = path
         self._caller = bytearray()
         self._assistant = bytearray()
+        self._data_bytes = 0
+        # Not by the module `wave`: what it opens complains when a process is ended before it was closed.
         self._file = path.open("wb")
-        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - open as long as the call
         try:
-            self._wave.setnchannels(2)
-            self._wave.setsampwidth(2)
-            self._wave.setframerate(SAMPLE_RATE)
             self._flush()
         except BaseException:
             self.close()
@@ -65,16 +66,36 @@ class StereoRecording:
         try:
             self._flush()
         finally:
-            try:
-                self._wave.close()
-            finally:
-                self._file.close()
+            self._file.close()
 
     def _flush(self) -> None:
         both = array("H", bytes(4 * len(self._caller)))
         both[0::2] = array("H", decode_ulaw(bytes(self._caller)))
         both[1::2] = array("H", decode_ulaw(bytes(self._assistant)))
-        self._wave.writeframes(both.tobytes())
+        self._file.seek(_HEADER.size + self._data_bytes)
+        self._file.write(both.tobytes())
+        self._data_bytes += _FRAME_BYTES * len(self._caller)
+        self._file.seek(0)
+        self._file.write(_header(self._data_bytes))
         self._file.flush()
         self._caller.clear()
         self._assistant.clear()
+
+
+def _header(data_bytes: int) -> bytes:
+    """In front of so many bytes of 16-bit samples of two channels."""
+    return _HEADER.pack(
+        b"RIFF",
+        _HEADER.size - 8 + data_bytes,
+        b"WAVE",
+        b"fmt ",
+        16,
+        _PCM,
+        2,
+        SAMPLE_RATE,
+        SAMPLE_RATE * _FRAME_BYTES,
+        _FRAME_BYTES,
+        16,
+        b"data",
+        data_bytes,
+    )

@@ -101,6 +101,14 @@ class Ear:
         """Wait for so much of that voice in one stretch."""
         return self.wait(lambda: self.heard(voice, since) >= seconds, f"{seconds} s of {voice}", timeout)
 
+    def wait_for_sum(self, voice: str, seconds: float, timeout: float = PATIENCE) -> bool:
+        """Wait for so much of that voice, all its stretches together."""
+        return self.wait(
+            lambda: sum(each.seconds for each in self._sounds if each.voice == voice) >= seconds,
+            f"{seconds} s of {voice} altogether",
+            timeout,
+        )
+
     def wait_for_silence(self, seconds: float, timeout: float = PATIENCE) -> bool:
         """Wait until nothing has been heard for so long."""
         return self.wait(lambda: self._until - self._last >= seconds, f"{seconds} s of silence", timeout)
