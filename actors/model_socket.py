@@ -33,7 +33,7 @@ PERMANENT_CLOSE_CODES = frozenset({3000, 4000})
 PERMANENT_STATUSES = frozenset({401, 403, 404})
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The API's own limit is 15 MiB an event."""
-READ_BYTES = 16 * 1024
+READ_BYTES = 4 * 1024
 LONGEST_FRAME_BYTES = 1024 * 1024
 """What is longer, which no audio is, the library puts together."""
 KEYS = 256

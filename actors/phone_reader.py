@@ -2,8 +2,7 @@
 
 import threading
 import time
-from base64 import b64encode
-from collections import deque
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +14,13 @@ from wire import twilio
 from wire.audio_format import UlawAudio
 from wire.continuity import Continuity
 from wire.g711 import BYTES_PER_MS, ULAW_SILENCE
+from wire.kept_audio import KeptAudio
 from wire.protocol import ProtocolError
 
 KEPT_SECONDS = 5.0
 """Of the caller's audio, while the caller is not known to speak."""
 KEPT_SPEECH_SECONDS = 30.0
-"""While the caller speaks, and until a session has put it into words. Takes 0.5 MiB when it is full."""
+"""While the caller speaks, and until a session has put it into words. Takes 0.25 MiB when it is full."""
 
 
 class PhoneReader:
@@ -45,9 +45,7 @@ class PhoneReader:
         self._lock = threading.Lock()
         self._listeners = listeners or NoAudience()
         self._model: ActorRef[Any] | None = None
-        self._kept: deque[CallerAudio] = deque()
-        self._kept_ms = 0.0
-        self._limit_ms = KEPT_SECONDS * 1000
+        self._kept = KeptAudio(KEPT_SECONDS * 1000)
         self._muted = False
 
     def mute(self, muted: bool) -> None:
@@ -58,13 +56,14 @@ class PhoneReader:
     def receive(self, text: str | bytes) -> None:
         """Take one frame. Raises ProtocolError if it is not a message of this stream."""
         match twilio.parse(text, self._stream_sid):
-            case twilio.Media(payload=payload, duration_ms=duration_ms, timestamp_ms=timestamp_ms):
+            case twilio.Media(payload, ulaw, timestamp_ms):
                 now = time.monotonic()
+                duration_ms = len(ulaw) / BYTES_PER_MS
                 silence = self._continuity.before(timestamp_ms, duration_ms)
                 begins_ms = self._continuity.clock_ms - duration_ms
                 if silence:
                     self._make_up(silence, begins_ms, now - duration_ms / 1000)
-                self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms))
+                self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms), ulaw)
             case twilio.Mark(name=name):
                 post(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
             case twilio.Dtmf(digit=digit):
@@ -83,34 +82,26 @@ class PhoneReader:
         """From now on `model` takes the caller's audio; first it gets what was kept since then (monotonic s)."""
         with self._lock:
             self._model = model
-            for audio in self._kept:
-                if audio.arrived_at >= since:
-                    post(model, audio)
+            for ulaw, arrived_at in self._kept.since(since):
+                post(model, CallerAudio(len(ulaw) / BYTES_PER_MS, b64encode(ulaw).decode(), arrived_at))
 
     def keep(self, seconds: float) -> None:
         """Keep so much of the caller's audio from now on."""
         with self._lock:
-            self._limit_ms = seconds * 1000
-            self._forget()
+            self._kept.limit(seconds * 1000)
 
     def _make_up(self, silence: tuple[UlawAudio, ...], ends_ms: float, arrived_at: float) -> None:
         position_ms = ends_ms - sum(lost.duration_ms for lost in silence)
         for lost in silence:
-            self._pass_on(CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms))
+            audio = CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms)
+            self._pass_on(audio, b64decode(lost.payload))
             position_ms += lost.duration_ms
 
-    def _pass_on(self, audio: CallerAudio) -> None:
+    def _pass_on(self, audio: CallerAudio, ulaw: bytes) -> None:
         with self._lock:
             if self._muted:
-                silence = ULAW_SILENCE * round(audio.duration_ms * BYTES_PER_MS)
-                audio = replace(audio, payload=b64encode(silence).decode())
-            self._kept.append(audio)
-            self._kept_ms += audio.duration_ms
-            if self._kept_ms > self._limit_ms:
-                self._forget()
+                ulaw = ULAW_SILENCE * len(ulaw)
+                audio = replace(audio, payload=b64encode(ulaw).decode())
+            self._kept.add(ulaw, audio.arrived_at)
             post(self._model, audio)
         self._listeners.tell(audio)
-
-    def _forget(self) -> None:
-        while self._kept_ms > self._limit_ms and self._kept:
-            self._kept_ms -= self._kept.popleft().duration_ms

@@ -188,7 +188,7 @@ SERVER_OPTIONS = {
     "thread_class": _ReadInPlace,
     "event_class": _Delivery,
     "max_message_size": MAX_MESSAGE_BYTES,
-    "receive_bytes": 16 * 1024,
+    "receive_bytes": 4 * 1024,
 }
 """Flask-Sock's SOCK_SERVER_OPTIONS: the WSGI thread, which has to wait anyway, reads the socket itself. That is one
 thread and one hand-over a frame less."""

@@ -11,7 +11,7 @@ import orjson
 
 
 def append_audio(payload: str) -> str:
-    """Caller audio. `payload` is base64 that `audio_length` has checked; it is not copied or re-encoded."""
+    """Caller audio. `payload` is base64 that `decode_audio` has checked; it is not copied or re-encoded."""
     return f'{{"type":"input_audio_buffer.append","audio":"{payload}"}}'
 
 

@@ -34,13 +34,13 @@ def field(message: dict[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
-def audio_length(payload: str) -> int:
-    """Decoded bytes of base64 audio. Raises ProtocolError unless the text is strictly base64.
+def decode_audio(payload: str) -> bytes:
+    """What base64 audio stands for. Raises ProtocolError unless the text is strictly base64.
 
     The payload travels on as it stands, inside JSON that is put together from constants, so that nothing but
     base64's own characters may pass here.
     """
     try:
-        return len(binascii.a2b_base64(payload, strict_mode=True))
+        return binascii.a2b_base64(payload, strict_mode=True)
     except ValueError as error:  # binascii.Error, or non-ASCII text
         raise ProtocolError(f"audio is not base64: {error}") from None

@@ -8,7 +8,7 @@ from binascii import a2b_base64
 from typing import Any
 
 from wire.g711 import BYTES_PER_MS
-from wire.protocol import audio_length, parse_object
+from wire.protocol import decode_audio, parse_object
 from wire.protocol import field as required
 from wire.realtime import (
     AssistantTranscript,
@@ -99,7 +99,7 @@ def _audio_delta(event: dict[str, Any]) -> AudioDelta:
         except ValueError:
             pass
     payload = required(event, "delta", str)
-    return AudioDelta(*_part(event), payload, audio_length(payload) / BYTES_PER_MS)
+    return AudioDelta(*_part(event), payload, len(decode_audio(payload)) / BYTES_PER_MS)
 
 
 def _part(event: dict[str, Any]) -> tuple[str, str, int]:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from wire.g711 import BYTES_PER_MS
-from wire.protocol import ProtocolError, audio_length, field, parse_object
+from wire.protocol import ProtocolError, decode_audio, field, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,8 @@ class Media(NamedTuple):
 
     payload: str
     """base64 of mu-law at 8000 Hz, checked to be nothing else"""
-    duration_ms: float
+    ulaw: bytes
+    """the same, decoded"""
     timestamp_ms: int
     """since the stream started"""
 
@@ -112,11 +112,11 @@ def _media(media: dict[str, Any]) -> Media:
     if type(payload) is str and type(timestamp) is str:
         try:
             # At once, because this is done 50 times a second for every call; what is wrong, is said below.
-            return Media(payload, len(a2b_base64(payload, strict_mode=True)) / BYTES_PER_MS, int(timestamp))
+            return Media(payload, a2b_base64(payload, strict_mode=True), int(timestamp))
         except ValueError:
             pass
     payload = field(media, "payload", str)
-    return Media(payload, audio_length(payload) / BYTES_PER_MS, _number(media, "timestamp"))
+    return Media(payload, decode_audio(payload), _number(media, "timestamp"))
 
 
 def _start(message: dict[str, Any]) -> Start:
@@ -157,7 +157,7 @@ class StreamEncoder:
         self._clear = f'{{"event":"clear","streamSid":{sid}}}'
 
     def media(self, payload: str) -> str:
-        """Audio for the caller. `payload` is base64 that `audio_length` has checked."""
+        """Audio for the caller. `payload` is base64 that `decode_audio` has checked."""
         return f'{self._media_head}{payload}"}}}}'
 
     def mark(self, name: str) -> str:
