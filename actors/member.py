@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import pykka
 from pykka import ActorRef
+from pykka._envelope import Envelope
 
 from actors.mailbox import Mailbox
 from actors.messages import Exited, Open
@@ -38,14 +39,11 @@ def post(receiver: ActorRef[Any] | None, message: object) -> bool:
     """Tell, unless the receiver is dead: a dying actor must not take its correspondents along.
 
     Returns whether it was told. Pykka's `tell` to a dead actor raises in the sender, which inside a handler kills
-    the sender as well.
+    the sender as well. This is what it does otherwise, in two calls less: every frame is told.
     """
-    if receiver is None:
+    if receiver is None or receiver.actor_stopped.is_set():
         return False
-    try:
-        receiver.tell(message)
-    except pykka.ActorDeadError:
-        return False
+    receiver.actor_inbox.put(Envelope(message))
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import orjson
 import pykka
 from pykka import ActorRef
+from pykka._envelope import Envelope
 
 from actors.clock import Clock, Timer
 from actors.model_socket import ModelSocket, ModelSocketError
@@ -26,12 +27,12 @@ class Probe(ActorRef[Any]):
         self.actor_urn = name
         self.actor_class = pykka.ThreadingActor
         self.actor_stopped = threading.Event()
+        self.actor_inbox = self
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def tell(self, message: Any) -> None:
-        if self.actor_stopped.is_set():
-            raise pykka.ActorDeadError(f"{self.actor_urn} not found")
-        self._told.put(message)
+    def put(self, envelope: Envelope[Any]) -> None:
+        """Where it stands for the inbox of an actor."""
+        self._told.put(envelope.message)
 
     def want(self, kind: type) -> bool:
         """Where it stands for a call's listeners: there is somebody for everything."""

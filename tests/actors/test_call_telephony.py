@@ -143,6 +143,7 @@ def test_a_caller_who_speaks_before_the_goodbye_was_heard_is_not_hung_up_on(call
     call.phone.expect("mark")
     call.phone.expect("clear")
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"), transcribed("item_u", "Wait!"))
+    call.floor(Floor.ASSISTANT)
     say(socket, "resp_2", "item_2", "Yes?", "item_u")
     call.play()
     call.pause()
@@ -200,6 +201,7 @@ def test_a_goodbye_that_the_caller_was_quicker_than_is_not_said_after_their_answ
     call.journal.wait_for("does not leave")
     socket.say(response_done("resp_1", status="cancelled"))
     socket.say(speech_stopped("item_v"), committed("item_v", "item_u"), transcribed("item_v", "No, wait."))
+    call.floor(Floor.ASSISTANT)
     say(socket, "resp_2", "item_2", "Yes?", "item_v")
     call.play()
     call.pause()
@@ -335,6 +337,7 @@ def test_the_caller_hears_it_ring_and_is_joined_when_somebody_takes_the_call(
 ) -> None:
     call, _ = consulting(calls, desk)
     call.clock.expire(DeadlinePassed(DeadlinePassed.SILENCE))
+    call.settle()
     call.actor._talk._dead_air._quiet_since -= 10
     call.ref.tell(DeadlinePassed(DeadlinePassed.SILENCE))
     call.play(ringing())
@@ -415,6 +418,7 @@ def test_keys_that_nobody_asked_for_are_answered_as_words_are(call: Call) -> Non
     assert item["content"] == [{"type": "input_text", "text": "(The caller pressed the keys 1 2.)"}]
     assert len(item["id"]) <= 32
     socket.expect("response.create")
+    call.floor(Floor.ASSISTANT)
     socket.say(item_added(item["id"], "item_g", "user"))
     say(socket, "resp_1", "item_1", "Twelve, I see.", item["id"])
     call.play()

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pykka import ActorRef
+from pykka._envelope import Envelope
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
@@ -660,9 +661,9 @@ class StuckProbe(Probe):
         super().__init__("call")
         self.reached, self.released = threading.Event(), threading.Event()
 
-    def tell(self, message: Any) -> None:
-        super().tell(message)
-        if isinstance(message, SessionReady):
+    def put(self, envelope: Envelope[Any]) -> None:
+        super().put(envelope)
+        if isinstance(envelope.message, SessionReady):
             self.reached.set()
             self.released.wait(PATIENCE_SECONDS)
 
