@@ -1,7 +1,6 @@
 """The latest of what the caller said, for a model session that takes the place of a lost one.
 
-Kept are samples, in one buffer, and not the messages that they came in: those are made and forgotten 50 times a second,
-and memory that is used again at once is memory that the processor has at hand. Pure.
+Kept are samples, in one buffer, and not the messages that they came in, which take three times as much memory. Pure.
 """
 
 from array import array
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from wire.g711 import BYTES_PER_MS
 
 SLACK_BYTES = 1000 * BYTES_PER_MS
-"""There may be so much more than that before it is looked for what can go: it costs the same for one piece and for 50."""
+"""There may be so much more than the limit: to look for what can go costs as much for one piece as for 50."""
 
 
 class KeptAudio:
