@@ -75,7 +75,7 @@ class _Part:
         return max(self.queued_ms, self.cut_of_ms, self.heard_ms)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Item:
     item_id: str
     known_since: int
@@ -90,6 +90,15 @@ class _Item:
     tool: ToolUse | None = None
     earlier: Entry | None = None
     """what it was in an earlier life of the call; nothing of this one's changes it, but the answer of its tool"""
+    entry: Entry | None = None
+    """what it comes to, when it was last looked at"""
+    heard_out: tuple[tuple[str, int], ...] = ()
+    """the texts in it whose whole audio was heard, each with its length in ms"""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether more of its text is to come, or was."""
+        return any(not part.whole for part in self.parts.values())
 
 
 class Transcript:
@@ -100,6 +109,11 @@ class Transcript:
         self._items: dict[str, _Item] = {}
         self._at_root: list[_Item] = []
         self._before: dict[str, _Item] = {}
+        self._order: tuple[_Item, ...] | None = None
+        """None: to be found out"""
+        self._changed: dict[str, _Item] = {}
+        self._pace = pace(())
+        self._entries: tuple[Entry, ...] = ()
         for entry in earlier:
             item = self._item(entry.item_id)
             item.earlier, item.tool = entry, entry.tool
@@ -121,6 +135,7 @@ class Transcript:
             return
         if item.previous is not None or item.at_root:
             return
+        self._order = None
         if previous_item_id == ROOT and before_session is None:
             item.at_root = True
             self._at_root.append(item)
@@ -135,12 +150,13 @@ class Transcript:
 
     def session_began(self) -> None:
         """A new session takes over: what is added from now on comes behind all that is known."""
-        items = list(self._in_order())
-        self._at_root = items[:1]
+        items = self._in_order()
+        self._at_root = list(items[:1])
         for item, previous in zip(items, [None, *items], strict=False):
             item.previous, item.at_root, item.followers = previous, previous is None, []
             if previous is not None:
                 previous.followers.append(item)
+        self._order = None
         self._before = dict.fromkeys([ROOT, *self._items], items[-1]) if items else {}
 
     def assistant_said(self, item_id: str, content_index: int, text: str) -> None:
@@ -162,7 +178,7 @@ class Transcript:
         """The function's output went to the model. Of a call that is not known, nothing is kept."""
         for item in self._items.values():
             if item.tool is not None and item.tool.call_id == call_id:
-                item.tool = replace(item.tool, output=output)
+                self._item(item.item_id).tool = replace(item.tool, output=output)
 
     def caller_said(self, item_id: str, text: str | None) -> None:
         """What the caller said; None: the transcription failed, which a text puts right."""
@@ -193,21 +209,46 @@ class Transcript:
         self._item(item_id).deleted = True
 
     def entries(self) -> tuple[Entry, ...]:
-        """What was said so far, in the order of the conversation."""
-        spoken = pace(known for item in self._items.values() for known in _heard_to_the_end(item))
-        found = (_entry(item, spoken) for item in self._in_order() if not item.deleted)
-        return tuple(entry for entry in found if entry is not None)
+        """What was said so far, in the order of the conversation.
+
+        Asked several times a second, also when hundreds have been said: only what has changed is looked at again.
+        """
+        if self._changed:
+            self._look_again()
+            found = (item.entry for item in self._in_order() if not item.deleted)
+            self._entries = tuple(entry for entry in found if entry is not None)
+        return self._entries
+
+    def _look_again(self) -> None:
+        changed, self._changed = self._changed, {}
+        heard_out = {item: tuple(_heard_to_the_end(item)) for item in changed.values()}
+        if any(item.heard_out != texts for item, texts in heard_out.items()):
+            for item, texts in heard_out.items():
+                item.heard_out = texts
+            self._pace = pace(chain.from_iterable(item.heard_out for item in self._items.values()))
+            # How much was heard of what is still being said, or broke off, is estimated by that pace.
+            changed = {**changed, **{key: item for key, item in self._items.items() if item.is_partial}}
+        for item in changed.values():
+            item.entry = _entry(item, self._pace)
 
     def _item(self, item_id: str) -> _Item:
+        """To be altered by whoever asks."""
         item = self._items.get(item_id)
         if item is None:
             item = self._items[item_id] = _Item(item_id, len(self._items))
+            self._order = None
+        self._changed[item_id] = item
         return item
 
     def _part(self, item_id: str, content_index: int) -> _Part:
         return self._item(item_id).parts.setdefault(content_index, _Part())
 
-    def _in_order(self) -> Iterator[_Item]:
+    def _in_order(self) -> tuple[_Item, ...]:
+        if self._order is None:
+            self._order = tuple(self._ordered())
+        return self._order
+
+    def _ordered(self) -> Iterator[_Item]:
         by_time = sorted(self._items.values(), key=lambda item: item.known_since)
         firsts = (item for item in by_time if item.previous is None and not item.at_root)
         seen: set[str] = set()

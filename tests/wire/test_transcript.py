@@ -561,6 +561,22 @@ def test_the_order_of_arrival_changes_nothing(
     assert another.entries() == entries
 
 
+@given(tellings(), st.data())
+def test_whoever_looks_often_sees_what_one_sees_who_looks_once(
+    telling: tuple[list[str], list[Tell], list[Tell]], data: st.DataObject
+) -> None:
+    """Only what has changed is looked at again; nothing else may have."""
+    _, added, told = telling
+    steps: list[Tell] = data.draw(st.permutations([*added, *told, Transcript.session_began]))
+    often = Transcript()
+    for count, step in enumerate(steps, 1):
+        step(often)
+        once = Transcript()
+        for each in steps[:count]:
+            each(once)
+        assert often.entries() == once.entries()
+
+
 @given(tellings())
 def test_what_was_heard_is_how_the_text_begins(telling: tuple[list[str], list[Tell], list[Tell]]) -> None:
     _, added, told = telling
