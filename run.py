@@ -508,6 +508,9 @@ def use_greenlets() -> None:
     except ModuleNotFoundError:
         raise click.ClickException("gevent is missing; install it with: pip install -e '.[gevent]'") from None
     monkey.patch_all()
+    from web.green_socket import use_green_sockets
+
+    use_green_sockets()
 
 
 def end_with_parent() -> None:

@@ -120,7 +120,7 @@ def _limit_waiting(connection: socket.socket) -> None:
     """Nothing waits for this connection for more than SILENT_SECONDS.
 
     The kernel sees to it, and fails with EAGAIN: with a timeout of its own Python polls before each read and write,
-    which is one more system call for every frame. gevent's sockets never block, and need the timeout.
+    which is one more system call for every frame. In greenlets no socket blocks, and it sees to it itself.
     """
     connection.settimeout(None)
     if os.get_blocking(connection.fileno()):
@@ -129,7 +129,11 @@ def _limit_waiting(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     else:
+        from web.green_socket import GreenSocket
+
+        assert isinstance(connection, GreenSocket)
         connection.settimeout(SILENT_SECONDS)
+        connection.limit_silence(SILENT_SECONDS)
 
 
 def own_upgraded_sockets(app: _WSGI) -> _WSGI:
@@ -147,7 +151,8 @@ def own_upgraded_sockets(app: _WSGI) -> _WSGI:
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         for key in _SOCKET_KEYS:
             if key in environ:
-                owned = OwnedSocket(environ[key].dup())
+                # One of this process's own class: gevent's server makes its own.
+                owned = OwnedSocket(socket.socket(fileno=environ[key].dup().detach()))
                 environ[key] = owned
                 try:
                     return app(environ, start_response)

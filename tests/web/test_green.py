@@ -1,11 +1,19 @@
 """The seams of gunicorn and gevent that the worker with greenlets hangs on; how it serves is end to end."""
 
 import inspect
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import gevent
+import pytest
 from gevent.baseserver import BaseServer
 from gunicorn.workers import ggevent
 
+from tests.probe import PATIENCE_SECONDS
 from web.green import GreenCallWorker, HesitantServer
+from web.green_socket import GreenSocket
 
 
 def test_gunicorn_makes_its_servers_of_the_class_that_we_put_in_place() -> None:
@@ -18,3 +26,98 @@ def test_gevent_reads_and_stops_reading_where_we_step_in() -> None:
     assert HesitantServer._do_read is not BaseServer._do_read
     for name in ("stop_accepting", "_start_accepting_if_started"):
         assert callable(getattr(BaseServer, name))
+
+
+# Sockets. gevent needs no patched process to be tried.
+
+
+class Counted(GreenSocket):
+    """Counts how often gevent's own `recv` is asked."""
+
+    tries = 0
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        inner = self._sock
+
+        class Inner(type(inner)):  # type: ignore[misc]
+            def recv(inner_self, *arguments: Any) -> bytes:
+                self.tries += 1
+                return super().recv(*arguments)  # type: ignore[no-any-return]
+
+        self._sock = Inner(fileno=inner.detach())
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Counted, GreenSocket]]:
+    here, there = socket.socketpair()
+    with Counted(fileno=here.detach()) as green, GreenSocket(fileno=there.detach()) as peer:
+        yield green, peer
+    gevent.idle()  # what is closed while somebody waits for it, is closed by the event loop
+
+
+def test_a_frame_is_read_once_and_not_tried_for_in_vain(pair: tuple[Counted, GreenSocket]) -> None:
+    green, peer = pair
+    reading = gevent.spawn(green.recv, 100)
+    gevent.idle()
+    assert green.tries == 0
+    peer.sendall(b"frame")
+    assert reading.get(timeout=PATIENCE_SECONDS) == b"frame"
+    assert green.tries == 1
+
+
+def test_whoever_says_nothing_for_too_long_is_waited_for_no_longer(
+    pair: tuple[Counted, GreenSocket],
+) -> None:
+    green, peer = pair
+    green.settimeout(PATIENCE_SECONDS)
+    green.limit_silence(0.05)
+    peer.sendall(b"a")
+    assert green.recv(1) == b"a"
+    with pytest.raises(TimeoutError):
+        green.recv(1)
+    green.sendall(b"b")  # what has to be said still can be, such as a close frame
+    assert peer.recv(1) == b"b"
+
+
+def test_whoever_goes_on_speaking_is_waited_for(pair: tuple[Counted, GreenSocket]) -> None:
+    green, peer = pair
+    green.limit_silence(0.2)
+    for _ in range(6):
+        gevent.sleep(0.05)
+        peer.sendall(b"a")
+        assert green.recv(1) == b"a"
+
+
+def test_a_timeout_of_its_own_is_kept(pair: tuple[Counted, GreenSocket]) -> None:
+    green, _ = pair
+    green.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        green.recv(1)
+    green.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        green.recv(1)
+
+
+@pytest.mark.parametrize("end", [lambda green: green.close(), lambda green: os.close(green.detach())])
+def test_who_waits_for_a_socket_that_is_closed_is_told(
+    pair: tuple[Counted, GreenSocket], end: Callable[[GreenSocket], object]
+) -> None:
+    green, _ = pair
+
+    def read() -> None:
+        with pytest.raises(OSError, match=r"\[Errno 9\]"):
+            green.recv(1)
+
+    reading = gevent.spawn(read)
+    gevent.idle()
+    end(green)
+    reading.get(timeout=PATIENCE_SECONDS)
+
+
+def test_a_socket_that_is_shut_down_ends_the_reading(pair: tuple[Counted, GreenSocket]) -> None:
+    green, _ = pair
+    reading = gevent.spawn(green.recv, 1)
+    gevent.idle()
+    green.shutdown(socket.SHUT_RDWR)
+    assert reading.get(timeout=PATIENCE_SECONDS) == b""
