@@ -23,6 +23,7 @@ class Pulse:
         report: Callable[[float, bool], None] = lambda ms, late: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
         """`limit_ms`: beyond it this process is late; 0: it never is, and no thread is started.
 
@@ -31,6 +32,7 @@ class Pulse:
         self._limit_ms = limit_ms
         self._report = report
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._sleep = sleep
         self._changing = threading.Lock()
         self._calls = 0
@@ -71,7 +73,7 @@ class Pulse:
             self._sleep(BEAT_SECONDS)
             now, lateness = self._clock(), self._lateness
             was_late = lateness.late
-            if lateness.woke((now - due_at) * 1000, now):
+            if lateness.woke((now - due_at) * 1000, now, self._cpu_clock()):
                 self._report(lateness.ms, lateness.late)
             if lateness.late is not was_late:
                 self._tell(lateness)

@@ -18,15 +18,24 @@ class Machine:
 
     def __init__(self, late_seconds: float) -> None:
         self.now = 0.0
+        self.cpu_seconds = 0.0
         self.late_seconds = late_seconds
+        self.busy = 0.0
         self.reports: queue.SimpleQueue[tuple[float, bool]] = queue.SimpleQueue()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(0.0001)
         self.now += seconds + self.late_seconds
+        self.cpu_seconds += (seconds + self.late_seconds) * self.busy
 
     def pulse(self, limit_ms: float = 20) -> Pulse:
-        return Pulse(limit_ms, lambda ms, late: self.reports.put((ms, late)), lambda: self.now, self.sleep)
+        return Pulse(
+            limit_ms,
+            lambda ms, late: self.reports.put((ms, late)),
+            lambda: self.now,
+            self.sleep,
+            lambda: self.cpu_seconds,
+        )
 
     def await_report(self, late: bool) -> float:
         """How late it was, the next time that this was said."""
@@ -48,6 +57,18 @@ def test_who_becomes_late_says_so_and_again_when_it_is_over(logs: ExpectedLogs) 
     assert machine.await_report(late=True) == pytest.approx(25)
     assert pulse.late
     machine.late_seconds = 0.001
+    machine.await_report(late=False)
+    pulse.end()
+
+
+def test_who_will_soon_be_late_says_so_before(logs: ExpectedLogs) -> None:
+    logs.expect("late by 15 ms with 1 calls: no new ones are taken")
+    machine = Machine(late_seconds=0.015)
+    machine.busy = 1.0
+    pulse = machine.pulse(limit_ms=20)
+    pulse.begin()
+    assert machine.await_report(late=True) == pytest.approx(15)
+    machine.busy, machine.late_seconds = 0.5, 0.001
     machine.await_report(late=False)
     pulse.end()
 

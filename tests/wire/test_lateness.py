@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.lateness import LEAST_SECONDS, RECOVERED, WINDOW_SECONDS, Lateness
+from wire.lateness import BUSY, LEAST_SECONDS, RECOVERED, SOON, SOON_SECONDS, WINDOW_SECONDS, Lateness
 
 BEAT_MS = 20.0
 LIMIT_MS = 20.0
@@ -16,10 +16,14 @@ class Process:
     def __init__(self, limit_ms: float = LIMIT_MS) -> None:
         self.lateness = Lateness(limit_ms)
         self.now = 1000.0
+        self.cpu_seconds = 10.0
+        self.busy = 0.5
 
     def beat(self, late_ms: float) -> None:
-        self.now += (BEAT_MS + late_ms) / 1000
-        self.lateness.woke(late_ms, self.now)
+        seconds = (BEAT_MS + late_ms) / 1000
+        self.now += seconds
+        self.cpu_seconds += seconds * self.busy
+        self.lateness.woke(late_ms, self.now, self.cpu_seconds)
 
     def beat_for(self, seconds: float, *late_ms: float) -> list[bool]:
         """These again and again. Returns what it said of itself each time."""
@@ -81,6 +85,36 @@ def test_what_is_long_ago_does_not_count() -> None:
     assert (process.lateness.late, process.lateness.ms) == (False, 0)
 
 
+def test_who_is_nearly_late_and_has_no_processor_time_left_takes_no_more_calls() -> None:
+    process = Process()
+    process.beat_for(10, 0.1)
+    process.busy = BUSY + 0.01
+    assert not any(process.beat_for(10, LIMIT_MS * SOON - 1))
+    process.beat_for(SOON_SECONDS + 0.3, LIMIT_MS * SOON + 1)
+    assert process.lateness.late
+    assert process.lateness.ms < LIMIT_MS
+    process.busy = BUSY - 0.01
+    process.beat_for(WINDOW_SECONDS * 2, LIMIT_MS * RECOVERED - 1)
+    assert not process.lateness.late
+
+
+@pytest.mark.parametrize(("late_ms", "busy"), [(LIMIT_MS - 1, BUSY - 0.05), (1.0, 1.0)])
+def test_who_is_busy_or_a_little_late_and_not_both_takes_them(late_ms: float, busy: float) -> None:
+    process = Process()
+    process.busy = busy
+    assert not any(process.beat_for(20, late_ms))
+
+
+def test_several_calls_that_begin_at_once_are_no_reason_to_refuse_one() -> None:
+    process = Process()
+    process.busy = 0.1
+    process.beat_for(10, 0.1)
+    process.busy = 1.0
+    assert not any(process.beat_for(0.25, 40.0))
+    process.busy = 0.1
+    assert not any(process.beat_for(10, 0.1))
+
+
 @given(st.lists(st.floats(0, 400), min_size=50, max_size=600))
 def test_it_does_not_flap(beats: list[float]) -> None:
     process = Process()
@@ -98,6 +132,6 @@ def test_it_does_not_flap(beats: list[float]) -> None:
 def test_who_is_later_all_the_time_is_found_to_be_later(beats: list[float], more: float) -> None:
     one, other = Lateness(LIMIT_MS), Lateness(LIMIT_MS)
     for number, late_ms in enumerate(beats):
-        one.woke(late_ms, number * 0.02)
-        other.woke(late_ms + more, number * 0.02)
+        one.woke(late_ms, number * 0.02, 0.0)
+        other.woke(late_ms + more, number * 0.02, 0.0)
     assert other.ms == pytest.approx(one.ms + more)
