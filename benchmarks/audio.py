@@ -119,6 +119,9 @@ def run(candidate: Candidate, calls: int, terms: Terms) -> Found:
 @click.option("--seconds", default=20.0, show_default=True, help="How long frames are counted.")
 @click.option("--rounds", default=1, show_default=True, help="All of it so many times; medians are compared.")
 @click.option("--worker", multiple=True, help="gthread or gevent; of this server.  [default: as it is]")
+@click.option(
+    "--workers", default=1, show_default=True, help="Of this server; each has a core, one of them the load's."
+)
 @click.option("--against", metavar="COMMIT", help="Compare with this server as it was then.")
 @click.option("--against-command", metavar="COMMAND", help="Compare with another one, by PORT and the like.")
 @click.option("--straightforward", is_flag=True, help="Compare with straightforward_relay.py.")
@@ -133,6 +136,7 @@ def main(
     seconds: float,
     rounds: int,
     worker: tuple[str, ...],
+    workers: int,
     against: str | None,
     against_command: str | None,
     straightforward: bool,
@@ -141,10 +145,12 @@ def main(
     realtime: bool,
     output: Path | None,
 ) -> None:
-    """Measure delay and cost of every frame, with --calls running on one core."""
+    """Measure delay and cost of every frame, with --calls running on one core, or one for each of --workers."""
     server_cores, load_cores = split_cores()
+    # The load's core comes last: there is no other where the machine has two and there are two workers.
+    cores = set([*sorted(server_cores), *load_cores][:workers])
     answer = Answer(delta_ms=delta_ms, pace=pace, lead_ms=LEAD_MS, endless=True)
-    terms = Terms(seconds, answer, set(sorted(server_cores)[:1]), load_cores, realtime)
+    terms = Terms(seconds, answer, cores, load_cores, realtime)
     try:
         pin(load_cores, realtime=realtime)
     except PermissionError:
@@ -152,7 +158,8 @@ def main(
     click.echo(f"{machine()}; server on {terms.server_cores}, load on {load_cores}{', real time' * realtime}")
     click.echo(HEADING)
     with checked_out(against) as copy:
-        ours = [Candidate(f"this {each}".rstrip(), _ours(each)) for each in worker or ("",)]
+        settings = {"WORKERS": str(workers)}
+        ours = [Candidate(f"this {each}".rstrip(), _ours(each), settings) for each in worker or ("",)]
         others = []
         if copy is not None:
             others.append(Candidate(str(against), serve_command(copy)))
