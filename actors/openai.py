@@ -43,6 +43,7 @@ from wire.false_start import Gate, Gating
 from wire.latency import CallerTurns, Onset, SpeechEdge
 from wire.liveness import Liveness, UnnoticedSpeech
 from wire.loudness import is_loud
+from wire.outputs import Outputs
 from wire.playback import Heard
 from wire.transcript import Entry
 from wire.turns import Turns
@@ -114,10 +115,7 @@ class OpenAIActor(Member):
         """The caller's audio that goes out with what comes next."""
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
-        self._responses_with_calls: set[str] = set()
-        self._open_calls: set[str] = set()
-        self._mcp_calls: dict[str, str] = {}
-        self._outputs_answered = True
+        self._outputs = Outputs()
         self._kept_greeting: str | None = None
         """The item that the phone plays and that is another one here, `_told_greeting`: it has no audio."""
         self._told_greeting = f"told_{secrets.token_hex(8)}"
@@ -157,22 +155,19 @@ class OpenAIActor(Member):
                 post(self.parent, message)
                 self._carry_out(self._gate.transcript(item_id, text))
             case realtime.FunctionCall(response_id=response_id, call_id=call_id):
-                self._responses_with_calls.add(response_id)
-                self._open_calls.add(call_id)
+                self._outputs.function_called(response_id, call_id)
                 post(self.parent, message)
             case realtime.McpCall(response_id=response_id, item_id=item_id):
-                self._responses_with_calls.add(response_id)
-                self._open_calls.add(item_id)
-                self._mcp_calls[item_id] = response_id
+                self._outputs.mcp_called(response_id, item_id)
                 post(self.parent, message)
             case realtime.McpCallEnded(item_id=item_id):
-                self._mcp_call_ended(item_id)
+                if self._outputs.mcp_ended(item_id):
+                    post(self.parent, message)
                 self._answer_outputs()
                 self._tell_floor()
             case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
                 self._send(client_events.create_function_output(call_id, output))
-                self._open_calls.discard(call_id)
-                self._outputs_answered = not (last and respond)
+                self._outputs.came(call_id, last and respond)
                 self._answer_outputs()
                 self._tell_floor()
             case Respond(instructions=instructions, must=must):
@@ -375,8 +370,7 @@ class OpenAIActor(Member):
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
-        called = done.response_id in self._responses_with_calls
-        self._responses_with_calls.discard(done.response_id)
+        called = self._outputs.response_done(done.response_id)
         self._caller.response_done(done.response_id, followed=called or done.status == "failed")
         self._meter.response_done(done.status)
         post(self.parent, done.usage)
@@ -389,26 +383,14 @@ class OpenAIActor(Member):
             )
         )
         if done.status == "cancelled":
-            # Of their end we may not be told.
-            for item_id in [
-                item for item, response in self._mcp_calls.items() if response == done.response_id
-            ]:
-                self._mcp_call_ended(item_id, answered=False)
+            for item_id in self._outputs.give_up(done.response_id):
+                post(self.parent, realtime.McpCallEnded(item_id))
         self._answer_outputs()
         self._tell_floor()
         self._tell_gate_of_playing()
 
-    def _mcp_call_ended(self, item_id: str, answered: bool = True) -> None:
-        if self._mcp_calls.pop(item_id, None) is not None:
-            self._open_calls.discard(item_id)
-            if answered:
-                self._outputs_answered = False
-            post(self.parent, realtime.McpCallEnded(item_id))
-
     def _answer_outputs(self) -> None:
-        # A function may be quicker than the model, which is about to call another in the same response.
-        if not (self._outputs_answered or self._open_calls or self._responses_with_calls):
-            self._outputs_answered = True
+        if self._outputs.take_due():
             self._ask(self._turns.owe(None, self._now()))
 
     def _send(self, *texts: str) -> None:
