@@ -43,8 +43,8 @@ from wire.false_start import Gate, Gating
 from wire.latency import CallerTurns, Onset, SpeechEdge
 from wire.liveness import Liveness, UnnoticedSpeech
 from wire.loudness import is_loud
+from wire.model_memory import ModelMemory
 from wire.outputs import Outputs
-from wire.playback import Heard
 from wire.transcript import Entry
 from wire.turns import Turns
 from wire.vad_watchdog import VadWatchdog
@@ -116,9 +116,7 @@ class OpenAIActor(Member):
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
         self._outputs = Outputs()
-        self._kept_greeting: str | None = None
-        """The item that the phone plays and that is another one here, `_told_greeting`: it has no audio."""
-        self._told_greeting = f"told_{secrets.token_hex(8)}"
+        self._memory = ModelMemory(f"told_{secrets.token_hex(8)}")
         self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid, keeper)
         self._reading = threading.Thread(
             target=self._reader.run, name=f"model reader {call_sid}", daemon=True
@@ -139,7 +137,7 @@ class OpenAIActor(Member):
                 if latency := self._caller.heard(message):
                     post(self.parent, latency)
             case CutOff(heard=heard):
-                self._forget_unheard(heard)
+                self._send(*self._memory.cut_off(heard))
             case realtime.ResponseCreated(response_id=response_id):
                 self._active_responses.add(response_id)
                 self._responses_since_interruption.add(response_id)
@@ -188,7 +186,7 @@ class OpenAIActor(Member):
             case Remember(entries=entries):
                 self._send_history(entries)
             case HeardLess(entry=entry):
-                self._greeting_cut_off(entry)
+                self._send(*self._memory.greeting_cut_off(entry.heard_text))
             case CheckAlive():
                 self._look_after(self._liveness.check(self._now()))
             case realtime.SessionCreated(expires_at=expires_at):
@@ -245,8 +243,7 @@ class OpenAIActor(Member):
         if begin.playing is not None:
             # As if a response here had said it: what is still on its way must not be heard when the caller speaks.
             self._responses_since_interruption.add(KEPT_RESPONSE)
-            self._kept_greeting = begin.playing.item_id
-            self._send(client_events.create_message(self._told_greeting, "assistant", begin.playing.text))
+            self._send(self._memory.greeting_plays(begin.playing.item_id, begin.playing.text))
         for text in begin.injected:
             self._send(client_events.create_message(None, "system", text))
         for instructions in begin.owed:
@@ -256,13 +253,6 @@ class OpenAIActor(Member):
     def _send_history(self, entries: tuple[Entry, ...]) -> None:
         for event in restore.events(entries):
             self._send(event)
-
-    def _greeting_cut_off(self, entry: Entry) -> None:
-        # It has no audio here, which could be truncated. And the caller's own words may stand behind it by now.
-        told = self._told_greeting
-        if entry.heard_text:
-            self._send(client_events.create_message(None, "assistant", entry.heard_text, behind=told))
-        self._send(client_events.delete_item(told))
 
     def _append(self, payload: str, duration_ms: float, arrived_at: float) -> None:
         self._caller.appended(duration_ms, arrived_at)
@@ -353,20 +343,6 @@ class OpenAIActor(Member):
         dead = frozenset(self._responses_since_interruption | self._active_responses)
         post(self._phone, Interrupt(dead, caller))
         self._responses_since_interruption.clear()
-
-    def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
-        by_item: dict[str, list[Heard]] = {}
-        for cut in heard:
-            by_item.setdefault(cut.part.item_id, []).append(cut)
-        for item_id, parts in by_item.items():
-            if item_id == self._kept_greeting:
-                continue  # the call tells what was heard of that
-            # Parts are played in order: where the first is not among those cut off, it was heard to its end.
-            if parts[0].part.content_index == 0 and not any(cut.heard_ms for cut in parts):
-                self._send(client_events.delete_item(item_id))
-                continue
-            for cut in parts:
-                self._send(client_events.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
         self._active_responses.discard(done.response_id)
