@@ -35,7 +35,8 @@ from actors.messages import (
 )
 from actors.meter import Meter, NoMeter
 from actors.model_reader import ModelReader
-from actors.model_socket import ModelSocket, ModelSocketError
+from actors.model_socket import ModelSocket
+from actors.model_writer import ModelWriter
 from actors.transcoder import CallerTranscoder
 from wire import client_events, errors, false_start, liveness, realtime, restore, turns
 from wire.dialect import Dialect, Session
@@ -50,9 +51,6 @@ from wire.turns import Turns
 from wire.vad_watchdog import VadWatchdog
 
 READER_END_SECONDS = 1.0
-AT_ONCE = 32
-"""Pieces of the caller's audio that go out in one write, at most."""
-
 RESUME = (
     "What interrupted your last answer was a noise; the caller has said nothing. Go on with that answer in "
     "mid-sentence, exactly where it was cut off. Repeat nothing, and do not mention the interruption."
@@ -102,7 +100,7 @@ class OpenAIActor(Member):
         self._watchdog = VadWatchdog() if detection.get("type") == "semantic_vad" else None
         self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
         self._liveness = Liveness()
-        self._transcoder = CallerTranscoder() if session.audio.transcoded else None
+        self._writer = ModelWriter(socket, CallerTranscoder() if session.audio.transcoded else None)
         self._turns = Turns(server_answers=session.answers_turns)
         self._floor = Floor.NOBODY
         self._edge: SpeechEdge | None = None
@@ -110,9 +108,6 @@ class OpenAIActor(Member):
         self._ready = False
         self._deaf = False
         self._expires_at: float | None = None
-        self._unwritable = False
-        self._unsent: list[str] = []
-        """The caller's audio that goes out with what comes next."""
         self._active_responses: set[str] = set()
         self._responses_since_interruption: set[str] = set()
         self._outputs = Outputs()
@@ -137,7 +132,7 @@ class OpenAIActor(Member):
                 if latency := self._caller.heard(message):
                     post(self.parent, latency)
             case CutOff(heard=heard):
-                self._send(*self._memory.cut_off(heard))
+                self._writer.send(*self._memory.cut_off(heard))
             case realtime.ResponseCreated(response_id=response_id):
                 self._active_responses.add(response_id)
                 self._responses_since_interruption.add(response_id)
@@ -164,7 +159,7 @@ class OpenAIActor(Member):
                 self._answer_outputs()
                 self._tell_floor()
             case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
-                self._send(client_events.create_function_output(call_id, output))
+                self._writer.send(client_events.create_function_output(call_id, output))
                 self._outputs.came(call_id, last and respond)
                 self._answer_outputs()
                 self._tell_floor()
@@ -173,11 +168,11 @@ class OpenAIActor(Member):
             case Begin():
                 self._begin(message)
             case Inject(text=text, respond=respond):
-                self._send(client_events.create_message(None, "system", text))
+                self._writer.send(client_events.create_message(None, "system", text))
                 if respond:
                     self._take_turns(self._turns.owe(None, self._now()))
             case KeysPressed(item_id=item_id, text=text):
-                self._send(client_events.create_message(item_id, "user", text))
+                self._writer.send(client_events.create_message(item_id, "user", text))
                 self._take_turns(self._turns.owe(None, self._now()))
             case StopTalking(deaf=deaf, instead=instead):
                 self._stop_talking()
@@ -186,13 +181,13 @@ class OpenAIActor(Member):
             case Remember(entries=entries):
                 self._send_history(entries)
             case HeardLess(entry=entry):
-                self._send(*self._memory.greeting_cut_off(entry.heard_text))
+                self._writer.send(*self._memory.greeting_cut_off(entry.heard_text))
             case CheckAlive():
                 self._look_after(self._liveness.check(self._now()))
             case realtime.SessionCreated(expires_at=expires_at):
                 # Not before: an invalid key is accepted with 101 and refused afterwards.
                 self._expires_at = expires_at
-                self._send(self._dialect.session_update(self._session))
+                self._writer.send(self._dialect.session_update(self._session))
             case realtime.SessionUpdated():
                 self._session_updated(message)
             case realtime.Error():
@@ -243,27 +238,21 @@ class OpenAIActor(Member):
         if begin.playing is not None:
             # As if a response here had said it: what is still on its way must not be heard when the caller speaks.
             self._responses_since_interruption.add(KEPT_RESPONSE)
-            self._send(self._memory.greeting_plays(begin.playing.item_id, begin.playing.text))
+            self._writer.send(self._memory.greeting_plays(begin.playing.item_id, begin.playing.text))
         for text in begin.injected:
-            self._send(client_events.create_message(None, "system", text))
+            self._writer.send(client_events.create_message(None, "system", text))
         for instructions in begin.owed:
             self._take_turns(self._turns.owe(instructions, self._now()))
         self.mailbox.release_audio()
 
     def _send_history(self, entries: tuple[Entry, ...]) -> None:
         for event in restore.events(entries):
-            self._send(event)
+            self._writer.send(event)
 
     def _append(self, payload: str, duration_ms: float, arrived_at: float) -> None:
         self._caller.appended(duration_ms, arrived_at)
         self._listen(is_loud(payload), duration_ms)
-        if self._transcoder is not None:
-            payload = self._transcoder.transcode(payload)
-        if payload:
-            self._unsent.append(client_events.append_audio(payload))
-        # A queue forms where this thread does not keep up; then one write for all of it costs less than one for each.
-        if len(self._unsent) >= AT_ONCE or not self.mailbox.audio_waits:
-            self._send()
+        self._writer.append(payload, self.mailbox.audio_waits)
 
     def _listen(self, loud: bool, duration_ms: float) -> None:
         """Listens along with the server, to know early what it says late, and what it does not say at all."""
@@ -282,7 +271,7 @@ class OpenAIActor(Member):
                 "create_response": answers,
                 "interrupt_response": self._session.interruptible,
             }
-            self._send(self._dialect.turn_detection_update(update))
+            self._writer.send(self._dialect.turn_detection_update(update))
             self._gate.gating = replace(self._gate.gating, stop_delay_ms=SERVER_VAD_STOP_MS)
             self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
 
@@ -317,23 +306,23 @@ class OpenAIActor(Member):
         """
         if self._turns.speaking and self._gate.gating.by_server and self._session.interruptible:
             self._interrupt()
-            self._send(client_events.cancel_response(response_id))
+            self._writer.send(client_events.cancel_response(response_id))
 
     def _interrupt(self) -> None:
         if self._gate.gating.by_server and not self._session.interruptible:
             return
         self._silence(self._edge)
         if self._active_responses and not self._gate.gating.by_server:
-            self._send(client_events.cancel_response())
+            self._writer.send(client_events.cancel_response())
 
     def _stop_talking(self) -> None:
         self._silence(None)
         if self._active_responses:
-            self._send(client_events.cancel_response())
+            self._writer.send(client_events.cancel_response())
 
     def _go_deaf(self, instead: Respond | None) -> None:
         self._deaf = True
-        self._send(self._dialect.turn_detection_update(None))
+        self._writer.send(self._dialect.turn_detection_update(None))
         if instead is not None:
             self._ask(self._turns.owe(instead.instructions, self._now(), instead.must))
         self._take_turns(self._turns.go_deaf(self._now()))
@@ -369,17 +358,6 @@ class OpenAIActor(Member):
         if self._outputs.take_due():
             self._ask(self._turns.owe(None, self._now()))
 
-    def _send(self, *texts: str) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._unwritable or not (unsent or texts):
-            return
-        try:
-            self._socket.send(*unsent, *texts)
-        except ModelSocketError:
-            # How it ended, with the close code, is for the reader to tell, which this wakes.
-            self._unwritable = True
-            self._socket.abort()
-
     def _take_turns(self, commands: list[turns.Command]) -> None:
         self._ask(commands)
         self._tell_floor()
@@ -388,7 +366,7 @@ class OpenAIActor(Member):
         for command in commands:
             match command:
                 case turns.Ask(instructions=instructions):
-                    self._send(client_events.create_response(instructions))
+                    self._writer.send(client_events.create_response(instructions))
                 case turns.Remind(seconds=seconds):
                     self._remind(DeadlinePassed.TURN, seconds)
                 case turns.GiveUp(error=error):
@@ -408,7 +386,7 @@ class OpenAIActor(Member):
                     self._ask(self._turns.speech_stopped(self._now()))
                 case false_start.FalseStart(item_id=item_id):
                     self._caller.dismiss()
-                    self._send(client_events.delete_item(item_id))
+                    self._writer.send(client_events.delete_item(item_id))
                     self._ask(self._turns.false_start(self._now()))
                 case false_start.Resume():
                     instructions = f"{self._session.instructions}\n\n{RESUME}"
@@ -422,19 +400,12 @@ class OpenAIActor(Member):
         for command in commands:
             match command:
                 case liveness.Ping():
-                    self._ping()
+                    self._writer.ping()
                 case liveness.Remind(seconds=seconds):
                     self._remind(DeadlinePassed.ALIVE, seconds)
                 case liveness.Lost():
                     self._socket.abort()
                     raise CallError("the model's server does not answer any more")
-
-    def _ping(self) -> None:
-        try:
-            self._socket.ping()
-        except ModelSocketError:
-            self._unwritable = True
-            self._socket.abort()
 
     def _remind(self, what: str, seconds: float) -> None:
         self._clock.after(seconds, self.actor_ref, DeadlinePassed(what))
