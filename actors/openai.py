@@ -41,29 +41,21 @@ from actors.transcoder import CallerTranscoder
 from wire import client_events, errors, false_start, liveness, realtime, restore, turns
 from wire.dialect import Dialect, Session
 from wire.false_start import Gate, Gating
+from wire.hearing import Hearing, Missed
 from wire.latency import CallerTurns, Onset, SpeechEdge
-from wire.liveness import Liveness, UnnoticedSpeech
+from wire.liveness import Liveness
 from wire.loudness import is_loud
 from wire.model_memory import ModelMemory
 from wire.outputs import Outputs
 from wire.transcript import Entry
 from wire.turns import Turns
-from wire.vad_watchdog import VadWatchdog
+from wire.vad_watchdog import SERVER_VAD_STOP_MS, SwitchToServerVad, server_vad
 
 READER_END_SECONDS = 1.0
 RESUME = (
     "What interrupted your last answer was a noise; the caller has said nothing. Go on with that answer in "
     "mid-sentence, exactly where it was cut off. Repeat nothing, and do not mention the interruption."
 )
-
-SERVER_VAD_STOP_MS = 500
-SERVER_VAD = {
-    "type": "server_vad",
-    "threshold": 0.5,
-    "prefix_padding_ms": 300,
-    "silence_duration_ms": SERVER_VAD_STOP_MS,
-}
-"""What takes the place of a semantic turn detection that hears nothing: the API's own defaults."""
 
 
 class OpenAIActor(Member):
@@ -97,8 +89,7 @@ class OpenAIActor(Member):
         detection = session.turn_detection
         self._caller = CallerTurns(detection.get("prefix_padding_ms"), detection.get("silence_duration_ms"))
         self._gate = Gate(gating)
-        self._watchdog = VadWatchdog() if detection.get("type") == "semantic_vad" else None
-        self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
+        self._hearing = Hearing(self._gate.gating.stop_delay_ms, detection.get("type") == "semantic_vad")
         self._liveness = Liveness()
         self._writer = ModelWriter(socket, CallerTranscoder() if session.audio.transcoded else None)
         self._turns = Turns(server_answers=session.answers_turns)
@@ -261,34 +252,29 @@ class OpenAIActor(Member):
             self._carry_out(commands)
         # What is loud while the assistant can be heard may be its echo.
         words = loud and (self._turns.speaking or not self._audible)
-        if (late_ms := self._unnoticed.caller_audio(words, duration_ms)) is not None:
-            post(self.parent, SpeechUnnoticed(late_ms / 1000, self.actor_ref))
-            self._look_after(self._liveness.check(self._now()))
-        if self._watchdog is not None and self._watchdog.caller_audio(loud, duration_ms, self._audible):
-            self.log.warning("semantic_vad does not hear this caller: switching to server_vad")
-            answers = self._session.answers_turns
-            update = SERVER_VAD | {
-                "create_response": answers,
-                "interrupt_response": self._session.interruptible,
-            }
-            self._writer.send(self._dialect.turn_detection_update(update))
-            self._gate.gating = replace(self._gate.gating, stop_delay_ms=SERVER_VAD_STOP_MS)
-            self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
+        match self._hearing.caller_audio(loud, words, duration_ms, self._audible):
+            case None:
+                pass
+            case Missed(late_ms=late_ms):
+                post(self.parent, SpeechUnnoticed(late_ms / 1000, self.actor_ref))
+                self._look_after(self._liveness.check(self._now()))
+            case SwitchToServerVad():
+                self.log.warning("semantic_vad does not hear this caller: switching to server_vad")
+                detection = server_vad(self._session.answers_turns, self._session.interruptible)
+                self._writer.send(self._dialect.turn_detection_update(detection))
+                gate.gating = replace(gate.gating, stop_delay_ms=SERVER_VAD_STOP_MS)
 
     def _speech_started(self, audio_start_ms: int, item_id: str) -> None:
         now = self._now()
         self._edge = self._caller.speech_started(audio_start_ms, now)
         self._carry_out(self._gate.speech_started(item_id, now), goes_on=True)
-        if self._watchdog is not None:
-            self._watchdog.speech_started()
+        self._hearing.speech_started()
         # After that: what follows from it may write to the model's socket, and the caller hears us until the clear.
         self._take_turns(self._turns.speech_started(now))
 
     def _speech_stopped(self, audio_end_ms: int, item_id: str) -> None:
         now = self._now()
-        self._unnoticed.noticed()
-        if self._watchdog is not None:
-            self._watchdog.speech_stopped()
+        self._hearing.speech_stopped()
         self._caller.speech_stopped(audio_end_ms, now)
         if self._gate.gating.by_server:
             self._take_turns(self._turns.speech_stopped(now))
