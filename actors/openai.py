@@ -47,6 +47,7 @@ from wire.liveness import Liveness
 from wire.loudness import is_loud
 from wire.model_memory import ModelMemory
 from wire.outputs import Outputs
+from wire.responses import Responses
 from wire.transcript import Entry
 from wire.turns import Turns
 from wire.vad_watchdog import SERVER_VAD_STOP_MS, SwitchToServerVad, server_vad
@@ -99,8 +100,7 @@ class OpenAIActor(Member):
         self._ready = False
         self._deaf = False
         self._expires_at: float | None = None
-        self._active_responses: set[str] = set()
-        self._responses_since_interruption: set[str] = set()
+        self._responses = Responses()
         self._outputs = Outputs()
         self._memory = ModelMemory(f"told_{secrets.token_hex(8)}")
         self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid, keeper)
@@ -125,8 +125,7 @@ class OpenAIActor(Member):
             case CutOff(heard=heard):
                 self._writer.send(*self._memory.cut_off(heard))
             case realtime.ResponseCreated(response_id=response_id):
-                self._active_responses.add(response_id)
-                self._responses_since_interruption.add(response_id)
+                self._responses.began(response_id)
                 self._caller.response_created(response_id)
                 self._take_turns(self._turns.response_created(response_id, self._now()))
                 self._tell_gate_of_playing()
@@ -228,7 +227,7 @@ class OpenAIActor(Member):
         self._send_history(begin.history)
         if begin.playing is not None:
             # As if a response here had said it: what is still on its way must not be heard when the caller speaks.
-            self._responses_since_interruption.add(KEPT_RESPONSE)
+            self._responses.plays(KEPT_RESPONSE)
             self._writer.send(self._memory.greeting_plays(begin.playing.item_id, begin.playing.text))
         for text in begin.injected:
             self._writer.send(client_events.create_message(None, "system", text))
@@ -298,12 +297,12 @@ class OpenAIActor(Member):
         if self._gate.gating.by_server and not self._session.interruptible:
             return
         self._silence(self._edge)
-        if self._active_responses and not self._gate.gating.by_server:
+        if self._responses.active and not self._gate.gating.by_server:
             self._writer.send(client_events.cancel_response())
 
     def _stop_talking(self) -> None:
         self._silence(None)
-        if self._active_responses:
+        if self._responses.active:
             self._writer.send(client_events.cancel_response())
 
     def _go_deaf(self, instead: Respond | None) -> None:
@@ -314,13 +313,10 @@ class OpenAIActor(Member):
         self._take_turns(self._turns.go_deaf(self._now()))
 
     def _silence(self, caller: SpeechEdge | None) -> None:
-        # A response that the server has not finished may still send audio; one that it has may be on its way.
-        dead = frozenset(self._responses_since_interruption | self._active_responses)
-        post(self._phone, Interrupt(dead, caller))
-        self._responses_since_interruption.clear()
+        post(self._phone, Interrupt(self._responses.interrupt(), caller))
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
-        self._active_responses.discard(done.response_id)
+        self._responses.ended(done.response_id)
         called = self._outputs.response_done(done.response_id)
         self._caller.response_done(done.response_id, followed=called or done.status == "failed")
         self._meter.response_done(done.status)
