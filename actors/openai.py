@@ -4,7 +4,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pykka import ActorRef
@@ -18,53 +17,32 @@ from actors.messages import (
     CheckAlive,
     CutOff,
     DeadlinePassed,
-    Floor,
-    FloorChanged,
     HeardLess,
     Inject,
-    Interrupt,
     KeysPressed,
     Playback,
     Remember,
     Respond,
     SessionReady,
     SocketLost,
-    SpeechUnnoticed,
     StopTalking,
     ToolOutput,
 )
 from actors.meter import Meter, NoMeter
 from actors.model_reader import ModelReader
-from actors.model_socket import ModelSocket, ModelSocketError
+from actors.model_socket import ModelSocket
+from actors.model_writer import ModelWriter
 from actors.transcoder import CallerTranscoder
-from wire import client_events, errors, false_start, liveness, realtime, restore, turns
+from actors.turn_taking import TurnTaking
+from wire import client_events, errors, liveness, realtime, restore
 from wire.dialect import Dialect, Session
-from wire.false_start import Gate, Gating
-from wire.latency import CallerTurns, Onset, SpeechEdge
-from wire.liveness import Liveness, UnnoticedSpeech
-from wire.loudness import is_loud
-from wire.playback import Heard
+from wire.false_start import Gating
+from wire.latency import Onset
+from wire.liveness import Liveness
+from wire.model_memory import ModelMemory
 from wire.transcript import Entry
-from wire.turns import Turns
-from wire.vad_watchdog import VadWatchdog
 
 READER_END_SECONDS = 1.0
-AT_ONCE = 32
-"""Pieces of the caller's audio that go out in one write, at most."""
-
-RESUME = (
-    "What interrupted your last answer was a noise; the caller has said nothing. Go on with that answer in "
-    "mid-sentence, exactly where it was cut off. Repeat nothing, and do not mention the interruption."
-)
-
-SERVER_VAD_STOP_MS = 500
-SERVER_VAD = {
-    "type": "server_vad",
-    "threshold": 0.5,
-    "prefix_padding_ms": 300,
-    "silence_duration_ms": SERVER_VAD_STOP_MS,
-}
-"""What takes the place of a semantic turn detection that hears nothing: the API's own defaults."""
 
 
 class OpenAIActor(Member):
@@ -91,36 +69,17 @@ class OpenAIActor(Member):
         self._clock = clock
         self._meter = meter or NoMeter()
         self._now = now
-        self._phone = phone
         self._socket = socket
         self._dialect = dialect
         self._session = session
-        detection = session.turn_detection
-        self._caller = CallerTurns(detection.get("prefix_padding_ms"), detection.get("silence_duration_ms"))
-        self._gate = Gate(gating)
-        self._watchdog = VadWatchdog() if detection.get("type") == "semantic_vad" else None
-        self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
-        self._liveness = Liveness()
-        self._transcoder = CallerTranscoder() if session.audio.transcoded else None
-        self._turns = Turns(server_answers=session.answers_turns)
-        self._floor = Floor.NOBODY
-        self._edge: SpeechEdge | None = None
-        self._audible = False
         self._ready = False
-        self._deaf = False
         self._expires_at: float | None = None
-        self._unwritable = False
-        self._unsent: list[str] = []
-        """The caller's audio that goes out with what comes next."""
-        self._active_responses: set[str] = set()
-        self._responses_since_interruption: set[str] = set()
-        self._responses_with_calls: set[str] = set()
-        self._open_calls: set[str] = set()
-        self._mcp_calls: dict[str, str] = {}
-        self._outputs_answered = True
-        self._kept_greeting: str | None = None
-        """The item that the phone plays and that is another one here, `_told_greeting`: it has no audio."""
-        self._told_greeting = f"told_{secrets.token_hex(8)}"
+        self._liveness = Liveness()
+        self._memory = ModelMemory(f"told_{secrets.token_hex(8)}")
+        self._writer = writer = ModelWriter(socket, CallerTranscoder() if session.audio.transcoded else None)
+        self._turns = TurnTaking(
+            session, dialect, gating, writer, self.actor_ref, phone, parent, clock, now, self.log
+        )
         self._reader = ModelReader(socket, session, self.actor_ref, phone, parent, call_sid, keeper)
         self._reading = threading.Thread(
             target=self._reader.run, name=f"model reader {call_sid}", daemon=True
@@ -129,77 +88,60 @@ class OpenAIActor(Member):
     def handle(self, message: Any) -> Any:
         match message:
             case CallerAudio(payload=payload, duration_ms=duration_ms, arrived_at=arrived_at):
-                self._append(payload, duration_ms, arrived_at)
+                if self._turns.caller_audio(payload, duration_ms, arrived_at):
+                    self._look_after(self._liveness.check(self._now()))
+                self._writer.append(payload, self.mailbox.audio_waits)
             case realtime.SpeechStarted(audio_start_ms=audio_start_ms, item_id=item_id):
-                self._speech_started(audio_start_ms, item_id)
+                self._turns.speech_started(audio_start_ms, item_id)
             case realtime.SpeechStopped(audio_end_ms=audio_end_ms, item_id=item_id):
-                self._speech_stopped(audio_end_ms, item_id)
+                self._turns.speech_stopped(audio_end_ms, item_id)
             case Playback(assistant=assistant):
-                self._audible = assistant
-                self._tell_gate_of_playing()
+                self._turns.playback(assistant)
             case Onset():
-                if latency := self._caller.heard(message):
-                    post(self.parent, latency)
+                self._turns.heard(message)
             case CutOff(heard=heard):
-                self._forget_unheard(heard)
+                self._writer.send(*self._memory.cut_off(heard))
             case realtime.ResponseCreated(response_id=response_id):
-                self._active_responses.add(response_id)
-                self._responses_since_interruption.add(response_id)
-                self._caller.response_created(response_id)
-                self._take_turns(self._turns.response_created(response_id, self._now()))
-                self._tell_gate_of_playing()
-                self._silence_what_crossed_speech(response_id)
-                if self._deaf and not self._turns.asked_for:
-                    self._stop_talking()  # it answers what was heard before
+                self._turns.response_created(response_id)
             case realtime.ResponseDone():
                 self._response_done(message)
             case realtime.CallerTranscript(item_id=item_id, text=text):
                 post(self.parent, message)
-                self._carry_out(self._gate.transcript(item_id, text))
-            case realtime.FunctionCall(response_id=response_id, call_id=call_id):
-                self._responses_with_calls.add(response_id)
-                self._open_calls.add(call_id)
-                post(self.parent, message)
-            case realtime.McpCall(response_id=response_id, item_id=item_id):
-                self._responses_with_calls.add(response_id)
-                self._open_calls.add(item_id)
-                self._mcp_calls[item_id] = response_id
-                post(self.parent, message)
-            case realtime.McpCallEnded(item_id=item_id):
-                self._mcp_call_ended(item_id)
-                self._answer_outputs()
-                self._tell_floor()
+                self._turns.transcript(item_id, text)
+            case realtime.FunctionCall():
+                self._turns.function_called(message)
+            case realtime.McpCall():
+                self._turns.mcp_called(message)
+            case realtime.McpCallEnded():
+                self._turns.mcp_ended(message)
             case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
-                self._send(client_events.create_function_output(call_id, output))
-                self._open_calls.discard(call_id)
-                self._outputs_answered = not (last and respond)
-                self._answer_outputs()
-                self._tell_floor()
+                self._writer.send(client_events.create_function_output(call_id, output))
+                self._turns.output_came(call_id, last and respond)
             case Respond(instructions=instructions, must=must):
-                self._take_turns(self._turns.owe(instructions, self._now(), must))
+                self._turns.owe(instructions, must)
             case Begin():
                 self._begin(message)
             case Inject(text=text, respond=respond):
-                self._send(client_events.create_message(None, "system", text))
+                self._writer.send(client_events.create_message(None, "system", text))
                 if respond:
-                    self._take_turns(self._turns.owe(None, self._now()))
+                    self._turns.owe(None)
             case KeysPressed(item_id=item_id, text=text):
-                self._send(client_events.create_message(item_id, "user", text))
-                self._take_turns(self._turns.owe(None, self._now()))
+                self._writer.send(client_events.create_message(item_id, "user", text))
+                self._turns.owe(None)
             case StopTalking(deaf=deaf, instead=instead):
-                self._stop_talking()
+                self._turns.stop_talking()
                 if deaf:
-                    self._go_deaf(instead)
+                    self._turns.go_deaf(instead)
             case Remember(entries=entries):
                 self._send_history(entries)
             case HeardLess(entry=entry):
-                self._greeting_cut_off(entry)
+                self._writer.send(*self._memory.greeting_cut_off(entry.heard_text))
             case CheckAlive():
                 self._look_after(self._liveness.check(self._now()))
             case realtime.SessionCreated(expires_at=expires_at):
                 # Not before: an invalid key is accepted with 101 and refused afterwards.
                 self._expires_at = expires_at
-                self._send(self._dialect.session_update(self._session))
+                self._writer.send(self._dialect.session_update(self._session))
             case realtime.SessionUpdated():
                 self._session_updated(message)
             case realtime.Error():
@@ -208,9 +150,9 @@ class OpenAIActor(Member):
                 # A code that ends every new session the same way says nothing of one that was taken and has worked.
                 raise CallError(reason, permanent and not self._ready)
             case DeadlinePassed(what=DeadlinePassed.TURN):
-                self._take_turns(self._turns.due(self._now()))
+                self._turns.turn_due()
             case DeadlinePassed(what=DeadlinePassed.GATE):
-                self._carry_out(self._gate.due(self._now()))
+                self._turns.gate_due()
             case DeadlinePassed(what=DeadlinePassed.ALIVE):
                 self._look_after(self._liveness.due(self._reader.heard_at, self._now()))
             case _:
@@ -249,248 +191,35 @@ class OpenAIActor(Member):
         self._send_history(begin.history)
         if begin.playing is not None:
             # As if a response here had said it: what is still on its way must not be heard when the caller speaks.
-            self._responses_since_interruption.add(KEPT_RESPONSE)
-            self._kept_greeting = begin.playing.item_id
-            self._send(client_events.create_message(self._told_greeting, "assistant", begin.playing.text))
+            self._turns.plays(KEPT_RESPONSE)
+            self._writer.send(self._memory.greeting_plays(begin.playing.item_id, begin.playing.text))
         for text in begin.injected:
-            self._send(client_events.create_message(None, "system", text))
+            self._writer.send(client_events.create_message(None, "system", text))
         for instructions in begin.owed:
-            self._take_turns(self._turns.owe(instructions, self._now()))
+            self._turns.owe(instructions)
         self.mailbox.release_audio()
 
     def _send_history(self, entries: tuple[Entry, ...]) -> None:
         for event in restore.events(entries):
-            self._send(event)
-
-    def _greeting_cut_off(self, entry: Entry) -> None:
-        # It has no audio here, which could be truncated. And the caller's own words may stand behind it by now.
-        told = self._told_greeting
-        if entry.heard_text:
-            self._send(client_events.create_message(None, "assistant", entry.heard_text, behind=told))
-        self._send(client_events.delete_item(told))
-
-    def _append(self, payload: str, duration_ms: float, arrived_at: float) -> None:
-        self._caller.appended(duration_ms, arrived_at)
-        self._listen(is_loud(payload), duration_ms)
-        if self._transcoder is not None:
-            payload = self._transcoder.transcode(payload)
-        if payload:
-            self._unsent.append(client_events.append_audio(payload))
-        # A queue forms where this thread does not keep up; then one write for all of it costs less than one for each.
-        if len(self._unsent) >= AT_ONCE or not self.mailbox.audio_waits:
-            self._send()
-
-    def _listen(self, loud: bool, duration_ms: float) -> None:
-        """Listens along with the server, to know early what it says late, and what it does not say at all."""
-        gate = self._gate
-        if gate.listens and (commands := gate.caller_audio(loud, duration_ms, self._now())):
-            self._carry_out(commands)
-        # What is loud while the assistant can be heard may be its echo.
-        words = loud and (self._turns.speaking or not self._audible)
-        if (late_ms := self._unnoticed.caller_audio(words, duration_ms)) is not None:
-            post(self.parent, SpeechUnnoticed(late_ms / 1000, self.actor_ref))
-            self._look_after(self._liveness.check(self._now()))
-        if self._watchdog is not None and self._watchdog.caller_audio(loud, duration_ms, self._audible):
-            self.log.warning("semantic_vad does not hear this caller: switching to server_vad")
-            answers = self._session.answers_turns
-            update = SERVER_VAD | {
-                "create_response": answers,
-                "interrupt_response": self._session.interruptible,
-            }
-            self._send(self._dialect.turn_detection_update(update))
-            self._gate.gating = replace(self._gate.gating, stop_delay_ms=SERVER_VAD_STOP_MS)
-            self._unnoticed = UnnoticedSpeech(self._gate.gating.stop_delay_ms)
-
-    def _speech_started(self, audio_start_ms: int, item_id: str) -> None:
-        now = self._now()
-        self._edge = self._caller.speech_started(audio_start_ms, now)
-        self._carry_out(self._gate.speech_started(item_id, now), goes_on=True)
-        if self._watchdog is not None:
-            self._watchdog.speech_started()
-        # After that: what follows from it may write to the model's socket, and the caller hears us until the clear.
-        self._take_turns(self._turns.speech_started(now))
-
-    def _speech_stopped(self, audio_end_ms: int, item_id: str) -> None:
-        now = self._now()
-        self._unnoticed.noticed()
-        if self._watchdog is not None:
-            self._watchdog.speech_stopped()
-        self._caller.speech_stopped(audio_end_ms, now)
-        if self._gate.gating.by_server:
-            self._take_turns(self._turns.speech_stopped(now))
-        else:
-            self._carry_out(self._gate.speech_stopped(item_id, now))
-
-    def _tell_gate_of_playing(self) -> None:
-        self._carry_out(self._gate.playing(self._audible or self._turns.responding, self._now()))
-
-    def _silence_what_crossed_speech(self, response_id: str) -> None:
-        """End a response that was asked for before we knew that the caller speaks.
-
-        The server ends what is active when speech begins, and not what begins after that: it would be heard over the
-        caller, and be active still when the server wants to answer them, which it could not.
-        """
-        if self._turns.speaking and self._gate.gating.by_server and self._session.interruptible:
-            self._interrupt()
-            self._send(client_events.cancel_response(response_id))
-
-    def _interrupt(self) -> None:
-        if self._gate.gating.by_server and not self._session.interruptible:
-            return
-        self._silence(self._edge)
-        if self._active_responses and not self._gate.gating.by_server:
-            self._send(client_events.cancel_response())
-
-    def _stop_talking(self) -> None:
-        self._silence(None)
-        if self._active_responses:
-            self._send(client_events.cancel_response())
-
-    def _go_deaf(self, instead: Respond | None) -> None:
-        self._deaf = True
-        self._send(self._dialect.turn_detection_update(None))
-        if instead is not None:
-            self._ask(self._turns.owe(instead.instructions, self._now(), instead.must))
-        self._take_turns(self._turns.go_deaf(self._now()))
-
-    def _silence(self, caller: SpeechEdge | None) -> None:
-        # A response that the server has not finished may still send audio; one that it has may be on its way.
-        dead = frozenset(self._responses_since_interruption | self._active_responses)
-        post(self._phone, Interrupt(dead, caller))
-        self._responses_since_interruption.clear()
-
-    def _forget_unheard(self, heard: tuple[Heard, ...]) -> None:
-        by_item: dict[str, list[Heard]] = {}
-        for cut in heard:
-            by_item.setdefault(cut.part.item_id, []).append(cut)
-        for item_id, parts in by_item.items():
-            if item_id == self._kept_greeting:
-                continue  # the call tells what was heard of that
-            # Parts are played in order: where the first is not among those cut off, it was heard to its end.
-            if parts[0].part.content_index == 0 and not any(cut.heard_ms for cut in parts):
-                self._send(client_events.delete_item(item_id))
-                continue
-            for cut in parts:
-                self._send(client_events.truncate_item(item_id, cut.part.content_index, cut.heard_ms))
+            self._writer.send(event)
 
     def _response_done(self, done: realtime.ResponseDone) -> None:
-        self._active_responses.discard(done.response_id)
-        called = done.response_id in self._responses_with_calls
-        self._responses_with_calls.discard(done.response_id)
-        self._caller.response_done(done.response_id, followed=called or done.status == "failed")
         self._meter.response_done(done.status)
         post(self.parent, done.usage)
         if done.status == "failed":
             self.log.warning("response failed: %s", done.error)
-        empty = done.silent and not called
-        self._ask(
-            self._turns.response_done(
-                done.response_id, done.status, done.reason, done.error, self._now(), empty
-            )
-        )
-        if done.status == "cancelled":
-            # Of their end we may not be told.
-            for item_id in [
-                item for item, response in self._mcp_calls.items() if response == done.response_id
-            ]:
-                self._mcp_call_ended(item_id, answered=False)
-        self._answer_outputs()
-        self._tell_floor()
-        self._tell_gate_of_playing()
-
-    def _mcp_call_ended(self, item_id: str, answered: bool = True) -> None:
-        if self._mcp_calls.pop(item_id, None) is not None:
-            self._open_calls.discard(item_id)
-            if answered:
-                self._outputs_answered = False
-            post(self.parent, realtime.McpCallEnded(item_id))
-
-    def _answer_outputs(self) -> None:
-        # A function may be quicker than the model, which is about to call another in the same response.
-        if not (self._outputs_answered or self._open_calls or self._responses_with_calls):
-            self._outputs_answered = True
-            self._ask(self._turns.owe(None, self._now()))
-
-    def _send(self, *texts: str) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._unwritable or not (unsent or texts):
-            return
-        try:
-            self._socket.send(*unsent, *texts)
-        except ModelSocketError:
-            # How it ended, with the close code, is for the reader to tell, which this wakes.
-            self._unwritable = True
-            self._socket.abort()
-
-    def _take_turns(self, commands: list[turns.Command]) -> None:
-        self._ask(commands)
-        self._tell_floor()
-
-    def _ask(self, commands: list[turns.Command]) -> None:
-        for command in commands:
-            match command:
-                case turns.Ask(instructions=instructions):
-                    self._send(client_events.create_response(instructions))
-                case turns.Remind(seconds=seconds):
-                    self._remind(DeadlinePassed.TURN, seconds)
-                case turns.GiveUp(error=error):
-                    raise CallError(f"the model cannot answer: {error}", errors.permanent(error))
-
-    def _carry_out(self, commands: list[false_start.Command], goes_on: bool = False) -> None:
-        """`goes_on`: the caller speaks again already, so that what is over is answered together with what comes."""
-        if not commands:
-            return
-        for command in commands:
-            match command:
-                case false_start.Interrupt():
-                    self._interrupt()
-                case false_start.TurnOver() if goes_on:
-                    self._ask(self._turns.owe(None, self._now()))
-                case false_start.TurnOver():
-                    self._ask(self._turns.speech_stopped(self._now()))
-                case false_start.FalseStart(item_id=item_id):
-                    self._caller.dismiss()
-                    self._send(client_events.delete_item(item_id))
-                    self._ask(self._turns.false_start(self._now()))
-                case false_start.Resume():
-                    instructions = f"{self._session.instructions}\n\n{RESUME}"
-                    self._ask(self._turns.owe(instructions, self._now()))
-                case false_start.Remind(seconds=seconds):
-                    self._remind(DeadlinePassed.GATE, seconds)
-        # Once, behind all of them: a floor that is nobody's in between would be taken for a pause.
-        self._tell_floor()
+        self._turns.response_done(done)
 
     def _look_after(self, commands: list[liveness.Command]) -> None:
         for command in commands:
             match command:
                 case liveness.Ping():
-                    self._ping()
+                    self._writer.ping()
                 case liveness.Remind(seconds=seconds):
-                    self._remind(DeadlinePassed.ALIVE, seconds)
+                    self._clock.after(seconds, self.actor_ref, DeadlinePassed(DeadlinePassed.ALIVE))
                 case liveness.Lost():
                     self._socket.abort()
                     raise CallError("the model's server does not answer any more")
-
-    def _ping(self) -> None:
-        try:
-            self._socket.ping()
-        except ModelSocketError:
-            self._unwritable = True
-            self._socket.abort()
-
-    def _remind(self, what: str, seconds: float) -> None:
-        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what))
-
-    def _tell_floor(self) -> None:
-        if self._turns.speaking:
-            floor = Floor.CALLER
-        elif self._turns.quiet(self._now()):
-            floor = Floor.NOBODY
-        else:
-            floor = Floor.ASSISTANT
-        if floor is not self._floor:
-            self._floor = floor
-            post(self.parent, FloorChanged(floor, self.actor_ref))
 
     def _error_reported(self, error: realtime.Error) -> None:
         if not self._ready:
@@ -499,7 +228,7 @@ class OpenAIActor(Member):
         if errors.fatal(error):
             raise CallError(f"session ended: {error}", errors.permanent(error))
         if errors.already_active(error):
-            self._take_turns(self._turns.refused(error, self._now()))
+            self._turns.refused(error)
         elif errors.benign(error):
             self.log.info("model refused, harmlessly: %s", error)
         else:

@@ -18,6 +18,10 @@ NOBODY_THERE = (
     "The caller has been silent for long and does not answer. Say in one short sentence, in the language of the "
     "conversation, that you end the call because you cannot hear anybody, say goodbye, and stop."
 )
+RESUME = (
+    "What interrupted your last answer was a noise; the caller has said nothing. Go on with that answer in "
+    "mid-sentence, exactly where it was cut off. Repeat nothing, and do not mention the interruption."
+)
 ANNOUNCE = (
     "The call begins. Your first words to the caller are exactly these, in this language, with nothing before them: "
     "{} Go on with your greeting."

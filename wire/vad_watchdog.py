@@ -9,9 +9,25 @@ Pure, and without a clock: time is the audio's own.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 DEAF_MS = 15_000
 """Of loud audio. A caller who talks all the time gets there in some 25 s, pauses between and in words included."""
+
+SERVER_VAD_STOP_MS = 500
+"""The silence that ends a turn after the switch."""
+
+
+def server_vad(answers: bool, interrupts: bool) -> dict[str, Any]:
+    """What takes its place: the API's own defaults. What the server does by itself stays as it was configured."""
+    return {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": SERVER_VAD_STOP_MS,
+        "create_response": answers,
+        "interrupt_response": interrupts,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from actors.messages import (
 )
 from actors.meter import NoMeter
 from actors.model_socket import ModelSocket
-from actors.openai import RESUME, OpenAIActor
+from actors.openai import OpenAIActor
 from actors.phone_reader import KEPT_SPEECH_SECONDS
 from tests.actors.parts import (
     GREETING,
@@ -58,6 +58,7 @@ from tests.probe import PATIENCE_SECONDS, FakeModelSocket, HandClock, Probe, wai
 from wire import realtime
 from wire.dialect import BETA, OPENAI, Dialect, Session
 from wire.false_start import TRANSCRIPT_SECONDS, Gating
+from wire.instructions import RESUME
 from wire.latency import Onset, TurnLatency
 from wire.liveness import IDLE_SECONDS, URGENT_SECONDS
 from wire.liveness import PATIENCE_SECONDS as PONG_SECONDS

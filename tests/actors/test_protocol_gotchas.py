@@ -43,7 +43,7 @@ from actors.messages import (
 from actors.meter import NoMeter, Outcome
 from actors.model_reader import ModelReader
 from actors.model_socket import ModelSocket
-from actors.openai import RESUME, OpenAIActor
+from actors.openai import OpenAIActor
 from actors.phone_reader import PhoneReader
 from actors.sessions import ROLL_OVER_SECONDS
 from actors.tool import tool
@@ -82,6 +82,7 @@ from wire import realtime, realtime_parser
 from wire.dialect import OPENAI, Session
 from wire.false_start import Gating
 from wire.g711 import encode_ulaw
+from wire.instructions import RESUME
 from wire.journal import Then
 from wire.restore import RECENT
 from wire.vad_watchdog import DEAF_MS
