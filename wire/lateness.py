@@ -1,7 +1,7 @@
 """How late a process is, by how late a thread wakes in it that has nothing else to do.
 
     late by more than the limit, over the last seconds                           takes no new calls
-    by half of it within a second, and has hardly any processor time left        neither: what is on its way to it
+    by a quarter of it within a second, and has hardly any processor time left   neither: what is on its way to it
                                                                                  when the first shows, is too much
     a moment late with time left, as when several calls begin at once            takes them
 
@@ -21,7 +21,7 @@ RECOVERED = 0.5
 """Who was above the limit is late until there is no more than this part of it. Else a call that ends would let the
 next one in, and that one would be too many again."""
 SOON_SECONDS = 1.0
-SOON = 0.5
+SOON = 0.25
 """Of the limit: so late within SOON_SECONDS, who is busy as well will soon be late."""
 BUSY = 0.85
 """Of a processor. Waiting grows without bounds as this nears 1."""
