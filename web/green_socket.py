@@ -8,7 +8,6 @@ import errno
 import socket
 from typing import Any
 
-import gevent
 import gevent.socket
 
 READABLE = 1
@@ -26,7 +25,7 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
 
     def limit_silence(self, seconds: float) -> None:
         """From now on `recv` raises TimeoutError once nothing has come for so long; the timeout is for sending."""
-        self._silence = gevent.get_hub().loop.timer(seconds, seconds)
+        self._silence = self.hub.loop.timer(seconds, seconds)
 
     def recv(self, *arguments: Any) -> bytes:
         """As every socket's."""
@@ -37,8 +36,8 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
         else:
             silence.again(self._end, update=False)
         if self._readable is None:
-            self._readable = gevent.get_hub().loop.io(self.fileno(), READABLE)
-        gevent.get_hub().wait(self._readable)
+            self._readable = self.hub.loop.io(self.fileno(), READABLE)
+        self.hub.wait(self._readable)
         if self._silent:
             raise TimeoutError("timed out")
         return super().recv(*arguments)  # type: ignore[no-any-return]
@@ -64,7 +63,7 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
             silence.close()
         readable, self._readable = self._readable, None
         if readable is not None:
-            gevent.get_hub().cancel_wait(readable, OSError(errno.EBADF, "closed"), True)
+            self.hub.cancel_wait(readable, OSError(errno.EBADF, "closed"), True)
 
 
 def use_green_sockets() -> None:
