@@ -63,6 +63,7 @@ from actors.messages import (
 )
 from actors.meter import Outcome
 from actors.operator import Operator
+from actors.phone_line import PhoneLine
 from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
 from actors.sessions import ModelSession, Sessions
 from actors.setup import CallSetup
@@ -70,7 +71,6 @@ from actors.sound import ringing
 from actors.supervision import Consequence, EndHere, Restart, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolOverdue, ToolRunner
-from actors.twilio import TwilioActor
 from wire import dead_air, realtime
 from wire.instructions import word_for_word
 from wire.journal import Then
@@ -122,11 +122,10 @@ class CallActor(Member):
         self._phase = Phase.CONNECTING
         self._started_at = time.monotonic()
         self._ended = ended
-        self._phone: ActorRef[TwilioActor] | None = None
-        self._reader: PhoneReader | None = None
         self._supervision = Supervision()
         self._sessions = Sessions(self.actor_ref, setup, clock, self._supervision)
         self._listeners = Listeners(self.actor_ref, setup.record, clock, self._supervision)
+        self._line = PhoneLine(self.actor_ref, setup, self._listeners, clock)
         self._talk = Talk(setup, self._started_at)
         self._farewell = Farewell(self, setup, self._talk)
         digits: dict[str, str] = {}
@@ -165,7 +164,7 @@ class CallActor(Member):
                 pass  # said by a session that was given up, or replaced
             case FloorChanged(floor=floor):
                 if floor is Floor.CALLER:
-                    self._keep(KEPT_SPEECH_SECONDS)
+                    self._line.keep(KEPT_SPEECH_SECONDS)
                     self._journal_soon()
                     self._farewell.caller_speaks()
                 self._carry_out(self._talk.floor_changed(floor, now))
@@ -278,23 +277,13 @@ class CallActor(Member):
         setup.journal.began(setup.record)
         self._keypad.goes_on(setup.history)
         self._listeners.start(setup.listeners)
-        stream_sid = setup.record.stream_sid
-        self._phone = self._sessions.phone = TwilioActor.start(
-            self.actor_ref,
-            setup.call_sid,
-            stream_sid,
-            setup.media_socket,
-            self._listeners,
-            setup.meter,
-            self._clock,
-        )
-        self._reader = PhoneReader(stream_sid, self.actor_ref, self._phone, self._listeners)
-        self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until the session begins
+        reader = self._line.answer()
+        self._sessions.speak_to(self._line.phone)
         self._carry_out(self._talk.answered(self._started_at))
         self._greet()
         self._sessions.start()
         self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
-        return self._reader
+        return reader
 
     def _greet(self) -> None:
         """Have the greeting heard at once, where it is kept; and else kept for the calls to come."""
@@ -303,13 +292,13 @@ class CallActor(Member):
             return
         kept = fixed.find(self._setup.endpoints.choose())
         if kept is None:
-            self._sessions.keeps_greeting = True
+            self._sessions.keep_greeting()
             return
         part = Part(f"greeting_{token_hex(8)}", 0)
         now = time.monotonic()
         for payload, duration_ms in kept.pieces():
-            post(self._phone, AssistantAudio(duration_ms, KEPT_RESPONSE, part, payload, now))
-        post(self._phone, AssistantAudioDone(0.0, part))
+            self._line.tell(AssistantAudio(duration_ms, KEPT_RESPONSE, part, payload, now))
+        self._line.tell(AssistantAudioDone(0.0, part))
         # The rest is as if a session had said it, for the conversation and for who listens.
         for event in (
             realtime.ItemAdded(part.item_id, None, "assistant", "message"),
@@ -343,14 +332,13 @@ class CallActor(Member):
             self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
         self.note("session ready", endpoint=session.endpoint.name)
         begin, commands = self._talk.begin(time.monotonic())
-        session.begun = True
-        if self._reader is not None:
-            # Not sooner: what it has to hear again is what is not in the history that it is given now.
-            self._reader.attach(session.ref, self._talk.unanswered_since)
+        self._sessions.begin(session)
+        # Not sooner: what it has to hear again is what is not in the history that it is given now.
+        self._line.attach(session.ref, self._talk.unanswered_since)
         instead = self._farewell.instead
         owed = begin.owed if instead is None else ()
         post(session.ref, replace(begin, owed=owed, injected=tuple(self._injected)))
-        post(self._phone, Attach(session.ref))
+        self._line.tell(Attach(session.ref))
         # The session that was told to say it is gone.
         if instead is not None:
             post(session.ref, instead)
@@ -367,10 +355,9 @@ class CallActor(Member):
         self.note("session lost", endpoint=session.endpoint.name, reason=str(error))
         if consequence is None:
             return
-        if self._reader is not None:
-            self._reader.attach(None)
-            self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until there is a new one
-        post(self._phone, Attach(None))
+        self._line.attach(None)
+        self._line.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until there is a new one
+        self._line.tell(Attach(None))
         self._follow(consequence, error)
 
     def _follow(self, consequence: Consequence, error: Exception | None) -> None:
@@ -430,16 +417,16 @@ class CallActor(Member):
                 case dead_air.Filler():
                     self._sessions.tell(CheckAlive())
                     if self._operator.ringing:
-                        post(self._phone, PlaySound("ringing", ringing()))
+                        self._line.tell(PlaySound("ringing", ringing()))
                     elif not self._tools.silent:
                         self.note("filler")
-                        post(self._phone, PlaySound("filler", self._setup.sounds.filler))
+                        self._line.tell(PlaySound("filler", self._setup.sounds.filler))
                 case dead_air.Recover():
                     self._talk.session_silent()
                     self._give_session_up(self._sessions.current, "nothing is heard of it")
                 case dead_air.Apologise():
                     self.note("apology")
-                    post(self._phone, PlaySound("apology", self._setup.sounds.apology))
+                    self._line.tell(PlaySound("apology", self._setup.sounds.apology))
                 case dead_air.GiveUp():
                     self._break_off("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
                 case dead_air.Remind(seconds=seconds):
@@ -487,11 +474,7 @@ class CallActor(Member):
 
     def _keep_what_is_needed(self) -> None:
         if self._sessions.talking and self._talk.assistant_audible and not self._talk.unheard_turn:
-            self._keep(KEPT_SECONDS)
-
-    def _keep(self, seconds: float) -> None:
-        if self._reader is not None:
-            self._reader.keep(seconds)
+            self._line.keep(KEPT_SECONDS)
 
     # The end
 
@@ -534,8 +517,7 @@ class CallActor(Member):
 
     def mute_caller(self, muted: bool) -> None:
         """Whether nobody hears the caller, neither the model nor a listener."""
-        if self._reader is not None:
-            self._reader.mute(muted)
+        self._line.mute(muted)
 
     @property
     def _caller_s_turn(self) -> bool:
@@ -584,10 +566,10 @@ class CallActor(Member):
         asked_by_twilio = self._outcome is Outcome.HUNG_UP and self._then is Then.HANG_UP
         if not asked_by_twilio and not self._setup.journal.flush(FLUSH_SECONDS):
             self.log.warning("the journal was not written in time")
-        if self._phone is None:
+        if self._line.phone is None:
             self._finish()
             return
-        self._phone.stop(block=False)
+        self._line.close()
         self.remind(DeadlinePassed.PHONE_CLOSED, PHONE_CLOSED_SECONDS)
 
     def _finish(self) -> None:
@@ -601,8 +583,8 @@ class CallActor(Member):
             self._close_phone_when_models_are()
         elif self._listeners.exited(member, error):
             self.note("listener failed", reason=str(error))
-        elif member == self._phone:
-            self._phone = None
+        elif member == self._line.phone:
+            self._line.closed()
             self._follow(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
             if self._phase is Phase.CLOSING_PHONE:
                 self._finish()
@@ -638,7 +620,7 @@ class CallActor(Member):
                 self._sessions.forget(session)
                 self._close_phone_when_models_are()
             case DeadlinePassed.PHONE_CLOSED if self._phase is Phase.CLOSING_PHONE:
-                self._setup.media_socket.abort()
+                self._line.abort()
                 self._finish()
 
     def remind(self, what: str, seconds: float, about: object = None) -> None:
@@ -652,9 +634,8 @@ class CallActor(Member):
             self._keypad.departed()
             self._operator.departed(self._then)
             self._sessions.abort()
-            if self._phone is not None:
-                self._phone.stop(block=False)
-            self._setup.media_socket.abort()
+            self._line.close()
+            self._line.abort()
         self._listeners.end(
             CallEnded(
                 self._outcome.value,
