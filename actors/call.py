@@ -16,14 +16,13 @@ from actors.greeting import KEPT_RESPONSE
 from actors.journal_note import journal_note
 from actors.keypad import Keypad
 from actors.listener import Listeners
-from actors.member import CallError, Member, post
+from actors.member import CallError, Member
 from actors.messages import (
     AnsweredBy,
     Asked,
     AssistantAudio,
     AssistantAudioDone,
     AssistantAudioReceived,
-    Attach,
     CallEnded,
     CheckAlive,
     ConsultAccepted,
@@ -65,10 +64,11 @@ from actors.meter import Outcome
 from actors.operator import Operator
 from actors.phone_line import PhoneLine
 from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
-from actors.sessions import ModelSession, Sessions
+from actors.sessions import Sessions
 from actors.setup import CallSetup
 from actors.sound import ringing
-from actors.supervision import Consequence, EndHere, Restart, Role, Supervision
+from actors.succession import Succession
+from actors.supervision import Consequence, EndHere, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolOverdue, ToolRunner
 from wire import dead_air, realtime
@@ -135,9 +135,10 @@ class CallActor(Member):
         self._operator = Operator(
             self, self._farewell, self.actor_ref, setup.telephony, context, self._keypad, setup.desk, clock
         )
+        self._succession = Succession(
+            self, setup.call_sid, self._sessions, self._talk, self._farewell, self._line
+        )
         self._draining = False
-        self._injected: list[str] = []
-        self._unsaid: list[Respond] = []
         self._cost = setup.cost
         self._journal_waits = False
         self._recording: list[StartRecording | PauseRecording | StopRecording] = []
@@ -159,22 +160,22 @@ class CallActor(Member):
             case Answer():
                 return self._answer()
             case SessionReady(model=model, expires_at=expires_at):
-                self._session_ready(model, expires_at)
-            case FloorChanged(model=model) | SpeechUnnoticed(model=model) if not self._talks(model):
+                self._succession.ready(model, expires_at)
+            case FloorChanged(model=model) | SpeechUnnoticed(model=model) if not self._sessions.talks(model):
                 pass  # said by a session that was given up, or replaced
             case FloorChanged(floor=floor):
                 if floor is Floor.CALLER:
                     self._line.keep(KEPT_SPEECH_SECONDS)
                     self._journal_soon()
                     self._farewell.caller_speaks()
-                self._carry_out(self._talk.floor_changed(floor, now))
+                self.carry_out(self._talk.floor_changed(floor, now))
                 self.go_on()
             case SpeechUnnoticed(seconds_ago=seconds_ago):
                 self._talk.speech_unnoticed(seconds_ago, now)
             case Playback():
                 if message.assistant:
                     self._sessions.heard()
-                self._carry_out(self._talk.playback_changed(message, now))
+                self.carry_out(self._talk.playback_changed(message, now))
                 self._keypad.handle(message)
                 self._keep_what_is_needed()
                 self.go_on()
@@ -191,13 +192,13 @@ class CallActor(Member):
             case realtime.FunctionCall():
                 self._learn(message)
                 self._tools.run(message)
-                self._carry_out(self._talk.tool_running(now))
+                self.carry_out(self._talk.tool_running(now))
             case realtime.McpCall():
                 self._learn(message)
-                self._carry_out(self._talk.mcp_call(now))
+                self.carry_out(self._talk.mcp_call(now))
             case realtime.McpCallEnded():
                 self._learn(message)
-                self._carry_out(self._talk.mcp_call_ended(now))
+                self.carry_out(self._talk.mcp_call_ended(now))
             case ToolFinished():
                 self._tool_finished(message)
             case ToolOverdue():
@@ -229,13 +230,11 @@ class CallActor(Member):
                 self._operator.handle(message)
                 self.go_on()
             case Say(text=text):
-                self._unsaid.append(Respond(word_for_word(text), must=True))
-                self._have_said_what_waits()
-            case Inject(text=text, respond=respond):
-                self._injected.append(text)
-                self._sessions.tell(message)
+                self._succession.say(Respond(word_for_word(text), must=True))
+            case Inject(respond=respond):
+                self._succession.inject(message)
                 if respond:
-                    self._carry_out(self._talk.reply_due(now))
+                    self.carry_out(self._talk.reply_due(now))
             case AnsweredBy(verdict=verdict):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
@@ -279,7 +278,7 @@ class CallActor(Member):
         self._listeners.start(setup.listeners)
         reader = self._line.answer()
         self._sessions.speak_to(self._line.phone)
-        self._carry_out(self._talk.answered(self._started_at))
+        self.carry_out(self._talk.answered(self._started_at))
         self._greet()
         self._sessions.start()
         self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
@@ -306,92 +305,8 @@ class CallActor(Member):
             AssistantAudioReceived(part, round(kept.duration_ms)),
         ):
             self.handle(event)
-        self._carry_out(self._talk.greeted(part.item_id, now))
+        self.carry_out(self._talk.greeted(part.item_id, now))
         self.note("kept greeting")
-
-    # The model's sessions
-
-    def _talks(self, model: ActorRef[Any] | None) -> bool:
-        talking = self._sessions.talking
-        return talking is not None and talking.ref == model
-
-    def _session_ready(self, model: ActorRef[Any], expires_at: float | None) -> None:
-        session = self._sessions.find(model)
-        if session is None or not self._sessions.wanted(session) or not self.talking:
-            return
-        self._sessions.ready(session, expires_at)
-        if session is self._sessions.current:
-            self._begin(session)
-        elif self._sessions.roll_over():
-            self._swap()
-        self.go_on()
-
-    def _begin(self, session: ModelSession) -> None:
-        if self._phase is Phase.CONNECTING:
-            self._phase = Phase.TALKING
-            self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
-        self.note("session ready", endpoint=session.endpoint.name)
-        begin, commands = self._talk.begin(time.monotonic())
-        self._sessions.begin(session)
-        # Not sooner: what it has to hear again is what is not in the history that it is given now.
-        self._line.attach(session.ref, self._talk.unanswered_since)
-        instead = self._farewell.instead
-        owed = begin.owed if instead is None else ()
-        post(session.ref, replace(begin, owed=owed, injected=tuple(self._injected)))
-        self._line.tell(Attach(session.ref))
-        # The session that was told to say it is gone.
-        if instead is not None:
-            post(session.ref, instead)
-        elif self._farewell.words is not None:
-            post(session.ref, self._farewell.words)
-        self._have_said_what_waits()
-        self._carry_out(commands)
-
-    def _session_lost(self, session: ModelSession, error: Exception, exited: bool = True) -> None:
-        was_wanted = self._sessions.wanted(session)
-        consequence = self._sessions.lost(session, error, exited)
-        if not self.talking or not was_wanted:
-            return
-        self.note("session lost", endpoint=session.endpoint.name, reason=str(error))
-        if consequence is None:
-            return
-        self._line.attach(None)
-        self._line.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until there is a new one
-        self._line.tell(Attach(None))
-        self._follow(consequence, error)
-
-    def _follow(self, consequence: Consequence, error: Exception | None) -> None:
-        """Do what the table says of a child without which the call cannot go on."""
-        match consequence:
-            case Restart(seconds=seconds):
-                self.log.info("a new session in %.1f s", seconds)
-                self.remind(DeadlinePassed.RETRY_MODEL, seconds)
-                self._carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
-            case EndHere():
-                self._break_off(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
-            case _:
-                self._break_off(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
-
-    def _give_session_up(self, session: ModelSession | None, why: str) -> None:
-        """Replace a session which lives, as far as anybody can see, and does not do its work."""
-        if session is not None and self.talking:
-            self.log.warning("the model's session is given up: %s", why)
-            self._session_lost(session, CallError(why), exited=False)
-
-    def _retry_model(self) -> None:
-        if self.talking and self._sessions.current is None:
-            try:
-                session = self._sessions.start()
-            except RuntimeError as error:  # no thread to be had
-                self.log.warning("no session can be started: %s", error)
-                self._follow(self._sessions.not_started(), error)
-                return
-            if session.ready:
-                self._begin(session)
-
-    def _swap(self) -> None:
-        self.log.info("going over to a new session before the old one ends")
-        self._begin(self._sessions.swap())
 
     # What goes on
 
@@ -401,15 +316,15 @@ class CallActor(Member):
             self._sessions.tell(message)
         if self._phase is not Phase.TALKING or self._talk.busy:
             return
-        spare = self._sessions.spare
         if self._farewell.departure is not None:
             self.leave(self._farewell.departure)
         elif self._draining:
             self._hand_over()
-        elif spare is not None and spare.ready:
-            self._swap()
+        else:
+            self._succession.pause()
 
-    def _carry_out(self, commands: list[dead_air.Command]) -> None:
+    def carry_out(self, commands: list[dead_air.Command]) -> None:
+        """Do what the talk says is due."""
         if not self.talking:
             return
         for command in commands:
@@ -423,7 +338,7 @@ class CallActor(Member):
                         self._line.tell(PlaySound("filler", self._setup.sounds.filler))
                 case dead_air.Recover():
                     self._talk.session_silent()
-                    self._give_session_up(self._sessions.current, "nothing is heard of it")
+                    self._succession.give_up(self._sessions.current, "nothing is heard of it")
                 case dead_air.Apologise():
                     self.note("apology")
                     self._line.tell(PlaySound("apology", self._setup.sounds.apology))
@@ -439,7 +354,7 @@ class CallActor(Member):
         self._journal_soon()
         last = not self._talk.conversation.tools_running
         self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
-        self._carry_out(commands)
+        self.carry_out(commands)
         self._farewell.tool_answered()
         self.go_on()
 
@@ -483,21 +398,21 @@ class CallActor(Member):
         """Whether the call has not begun to leave its stream."""
         return self._phase in (Phase.CONNECTING, Phase.TALKING)
 
+    def connected(self) -> None:
+        """A session is about to begin, perhaps the first one."""
+        if self._phase is Phase.CONNECTING:
+            self._phase = Phase.TALKING
+            self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
+
     def have_said(self, respond: Respond) -> None:
         """Have the assistant say something."""
         self._sessions.tell(respond)
-        self._carry_out(self._talk.reply_due(time.monotonic()))
-
-    def _have_said_what_waits(self) -> None:
-        if self._sessions.talking is not None:
-            unsaid, self._unsaid = self._unsaid, []
-            for respond in unsaid:
-                self.have_said(respond)
+        self.carry_out(self._talk.reply_due(time.monotonic()))
 
     def have_said_instead(self, instead: StopTalking) -> None:
         """Have it say this in place of what it is saying."""
         self._sessions.tell(instead)
-        self._carry_out(self._talk.reply_due(time.monotonic()))
+        self.carry_out(self._talk.reply_due(time.monotonic()))
 
     def leave(self, departure: Departure) -> None:
         """Leave the stream, now."""
@@ -508,7 +423,7 @@ class CallActor(Member):
         pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
         self._learn(realtime.CallerTranscript(pressed.item_id, pressed.text))
         self._sessions.tell(pressed)
-        self._carry_out(self._talk.reply_due(time.monotonic()))
+        self.carry_out(self._talk.reply_due(time.monotonic()))
 
     def stop_talking(self) -> None:
         """The assistant falls silent, where it can be heard."""
@@ -527,6 +442,14 @@ class CallActor(Member):
             and self._sessions.talking is not None
             and not self._talk.busy
         )
+
+    def cannot_go_on(self, consequence: Consequence, error: Exception | None) -> None:
+        """Do what the table says of a child without which the call cannot go on, and that is not replaced."""
+        match consequence:
+            case EndHere():
+                self._break_off(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
+            case _:
+                self._break_off(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
@@ -579,13 +502,13 @@ class CallActor(Member):
     def _child_exited(self, member: ActorRef[Any], error: Exception | None) -> None:
         session = self._sessions.find(member)
         if session is not None:
-            self._session_lost(session, error or CallError("the session ended"))
+            self._succession.lost(session, error or CallError("the session ended"))
             self._close_phone_when_models_are()
         elif self._listeners.exited(member, error):
             self.note("listener failed", reason=str(error))
         elif member == self._line.phone:
             self._line.closed()
-            self._follow(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
+            self.cannot_go_on(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
             if self._phase is Phase.CLOSING_PHONE:
                 self._finish()
 
@@ -593,19 +516,14 @@ class CallActor(Member):
         session = self._sessions.find(about)
         match what:
             case DeadlinePassed.SILENCE:
-                self._carry_out(self._talk.due(time.monotonic()))
+                self.carry_out(self._talk.due(time.monotonic()))
             case DeadlinePassed.JOURNAL:
                 self._journal_waits = False
                 self._talk.write()
-            case DeadlinePassed.SESSION_READY if session is not None and not session.ready:
-                self._give_session_up(session, "it was not ready in time")
-            case DeadlinePassed.RETRY_MODEL:
-                self._retry_model()
+            case DeadlinePassed.SESSION_READY | DeadlinePassed.RETRY_MODEL | DeadlinePassed.ROLL_OVER:
+                self._succession.due(what, about)
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
                 self._listeners.restart(about, *self._recording)
-            case DeadlinePassed.ROLL_OVER:
-                if self.talking and self._sessions.roll_over():
-                    self._swap()
             case DeadlinePassed.LIMIT:
                 if not self._farewell.wrap_up("it has lasted as long as a call may"):
                     self.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)
