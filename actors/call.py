@@ -115,10 +115,8 @@ class CallActor(Member):
         self._setup = setup
         self._clock = clock
         self._meter = setup.meter
-        self._outcome = Outcome.FAILED
-        self._reason = "the call's actor failed"
-        self._then = Then.RESUME
-        self._detail = ""
+        self._departure = Departure("the call's actor failed", Outcome.FAILED, Then.RESUME)
+        """Why and where to, once the call leaves; else what it comes to if this actor fails."""
         self._phase = Phase.CONNECTING
         self._started_at = time.monotonic()
         self._ended = ended
@@ -249,14 +247,14 @@ class CallActor(Member):
                     self._listeners.join(self._setup.watcher, message, self._talk.playback, *self._recording)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 if by_twilio:
-                    self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP)
+                    self.leave(Departure(reason, Outcome.HUNG_UP))
                 else:  # the caller may still be there, and the call goes on elsewhere
-                    self._break_off(reason, Outcome.HUNG_UP, Then.RESUME)
+                    self._break_off(Departure(reason, Outcome.HUNG_UP, Then.RESUME))
             case HangUp(reason=reason, goodbye=goodbye):
                 if goodbye:
                     self._farewell.hang_up(reason)
                 else:
-                    self._hang_up(reason, Outcome.ENDED, Then.HANG_UP)
+                    self.leave(Departure(reason, Outcome.ENDED))
             case Drain(now=at_once):
                 self._draining = True
                 if at_once:
@@ -343,7 +341,7 @@ class CallActor(Member):
                     self.note("apology")
                     self._line.tell(PlaySound("apology", self._setup.sounds.apology))
                 case dead_air.GiveUp():
-                    self._break_off("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
+                    self._break_off(Departure("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK))
                 case dead_air.Remind(seconds=seconds):
                     self.remind(DeadlinePassed.SILENCE, seconds)
 
@@ -414,10 +412,6 @@ class CallActor(Member):
         self._sessions.tell(instead)
         self.carry_out(self._talk.reply_due(time.monotonic()))
 
-    def leave(self, departure: Departure) -> None:
-        """Leave the stream, now."""
-        self._hang_up(departure.reason, departure.outcome, departure.then, departure.detail)
-
     def keys_entered(self, digits: str) -> None:
         """The caller has entered something that nobody asked for."""
         pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
@@ -447,35 +441,30 @@ class CallActor(Member):
         """Do what the table says of a child without which the call cannot go on, and that is not replaced."""
         match consequence:
             case EndHere():
-                self._break_off(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
+                self._break_off(Departure(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME))
             case _:
-                self._break_off(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
+                self._break_off(Departure(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK))
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
-        self._break_off("handed over, this process ends", outcome, Then.RESUME)
+        self._break_off(Departure("handed over, this process ends", outcome, Then.RESUME))
 
-    def _break_off(self, reason: str, outcome: Outcome, then: Then) -> None:
+    def _break_off(self, end: Departure) -> None:
         """End here, not by the caller's will nor by ours: who is about to go to somebody else, still gets there."""
         departure = self._farewell.departure
-        if departure is not None and departure.then is not Then.HANG_UP:
-            self.leave(departure)
-        else:
-            self._hang_up(reason, outcome, then)
+        self.leave(end if departure is None or departure.then is Then.HANG_UP else departure)
 
-    def _hang_up(self, reason: str, outcome: Outcome, then: Then, detail: str = "") -> None:
+    def leave(self, departure: Departure) -> None:
+        """Leave the stream, now."""
         if not self.talking:
             return
-        self._outcome = outcome
-        self._reason = reason
-        self._then = then
-        self._detail = detail
-        self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, reason)
+        self._departure = departure
+        self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, departure.reason)
         self._phase = Phase.CLOSING_MODEL
-        self.note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
+        self.note("ended", reason=departure.reason, longest_silence_ms=self._talk.longest_silence_ms)
         self._tools.close()
         self._keypad.departed()
-        self._operator.departed(then)
+        self._operator.departed(departure.then)
         self._sessions.end_all()
         self._close_phone_when_models_are()
 
@@ -484,9 +473,10 @@ class CallActor(Member):
             return
         self._phase = Phase.CLOSING_PHONE
         self._talk.write()
-        self._setup.journal.ended(self.call_sid, self._outcome.value, self._then, self._detail)
+        end = self._departure
+        self._setup.journal.ended(self.call_sid, end.outcome.value, end.then, end.detail)
         # When the phone's socket is closed, Twilio asks what comes next, and perhaps another process.
-        asked_by_twilio = self._outcome is Outcome.HUNG_UP and self._then is Then.HANG_UP
+        asked_by_twilio = end.outcome is Outcome.HUNG_UP and end.then is Then.HANG_UP
         if not asked_by_twilio and not self._setup.journal.flush(FLUSH_SECONDS):
             self.log.warning("the journal was not written in time")
         if self._line.phone is None:
@@ -550,18 +540,18 @@ class CallActor(Member):
             # This actor itself failed: nothing below it may live on, and Twilio asks what comes next.
             self._tools.close()
             self._keypad.departed()
-            self._operator.departed(self._then)
+            self._operator.departed(self._departure.then)
             self._sessions.abort()
             self._line.close()
             self._line.abort()
         self._listeners.end(
             CallEnded(
-                self._outcome.value,
-                self._reason,
-                self._then in (Then.RESUME, Then.SEND_DIGITS),
+                self._departure.outcome.value,
+                self._departure.reason,
+                self._departure.then in (Then.RESUME, Then.SEND_DIGITS),
                 time.monotonic() - self._started_at + self._setup.lasted_seconds,
                 None if self._setup.prices is None else self._cost,
             )
         )
-        self._meter.call_ended(self._outcome)
+        self._meter.call_ended(self._departure.outcome)
         self._ended.set()
