@@ -24,53 +24,43 @@ from actors.messages import (
     AssistantAudioDone,
     AssistantAudioReceived,
     CallEnded,
-    CheckAlive,
     ConsultAccepted,
     ConsultEnded,
     ConsultPlaced,
-    CutOff,
     DeadlinePassed,
     DigitPressed,
     Drain,
     Exited,
-    Floor,
-    FloorChanged,
     HangUp,
-    HeardSoFar,
     Inject,
     KeysPressed,
     Open,
     PauseRecording,
-    Playback,
-    PlaySound,
     RecordingBegan,
     RecordingFailed,
     Respond,
     Say,
     SendDigits,
     SessionReady,
-    SpeechUnnoticed,
     StartRecording,
     StopRecording,
     StopTalking,
     StreamStopped,
-    ToolFinished,
-    ToolOutput,
     TranscriptBegan,
     Transfer,
     Watch,
 )
 from actors.meter import Outcome
+from actors.moderator import Moderator
 from actors.operator import Operator
 from actors.phone_line import PhoneLine
-from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
+from actors.phone_reader import PhoneReader
 from actors.sessions import Sessions
 from actors.setup import CallSetup
-from actors.sound import ringing
 from actors.succession import Succession
 from actors.supervision import Consequence, EndHere, Role, Supervision
 from actors.talk import Talk
-from actors.tool_runner import ToolOverdue, ToolRunner
+from actors.tool_runner import ToolRunner
 from wire import dead_air, realtime
 from wire.instructions import word_for_word
 from wire.journal import Then
@@ -79,8 +69,6 @@ from wire.playback import Part
 
 PHONE_CLOSED_SECONDS = 0.4
 """How long the phone may take to close before its socket is cut."""
-JOURNAL_SECONDS = 0.2
-"""What happens is told to the journal so much later at the latest."""
 FLUSH_SECONDS = 0.5
 """How long the end waits for the journal, from which Twilio's next question is answered."""
 
@@ -133,12 +121,22 @@ class CallActor(Member):
         self._operator = Operator(
             self, self._farewell, self.actor_ref, setup.telephony, context, self._keypad, setup.desk, clock
         )
+        self._moderator = Moderator(
+            self,
+            setup,
+            self._sessions,
+            self._talk,
+            self._line,
+            self._tools,
+            self._farewell,
+            self._keypad,
+            self._operator,
+        )
         self._succession = Succession(
             self, setup.call_sid, self._sessions, self._talk, self._farewell, self._line
         )
         self._draining = False
         self._cost = setup.cost
-        self._journal_waits = False
         self._recording: list[StartRecording | PauseRecording | StopRecording] = []
         """What a listener has to be told of it that comes later."""
 
@@ -159,57 +157,6 @@ class CallActor(Member):
                 return self._answer()
             case SessionReady(model=model, expires_at=expires_at):
                 self._succession.ready(model, expires_at)
-            case FloorChanged(model=model) | SpeechUnnoticed(model=model) if not self._sessions.talks(model):
-                pass  # said by a session that was given up, or replaced
-            case FloorChanged(floor=floor):
-                if floor is Floor.CALLER:
-                    self._line.keep(KEPT_SPEECH_SECONDS)
-                    self._journal_soon()
-                    self._farewell.caller_speaks()
-                self.carry_out(self._talk.floor_changed(floor, now))
-                self.go_on()
-            case SpeechUnnoticed(seconds_ago=seconds_ago):
-                self._talk.speech_unnoticed(seconds_ago, now)
-            case Playback():
-                if message.assistant:
-                    self._sessions.heard()
-                self.carry_out(self._talk.playback_changed(message, now))
-                self._keypad.handle(message)
-                self._keep_what_is_needed()
-                self.go_on()
-            case HeardSoFar(heard=heard, to_the_end=to_the_end):
-                self._talk.heard(heard, to_the_end)
-                self._keep_what_is_needed()
-                self._journal_soon()
-            case AssistantAudioReceived(part=part, duration_ms=duration_ms):
-                self._talk.conversation.received(part, duration_ms)
-                self._journal_soon()
-            case CutOff(heard=heard):
-                self._talk.cut_off(heard)
-                self._journal_soon()
-            case realtime.FunctionCall():
-                self._learn(message)
-                self._tools.run(message)
-                self.carry_out(self._talk.tool_running(now))
-            case realtime.McpCall():
-                self._learn(message)
-                self.carry_out(self._talk.mcp_call(now))
-            case realtime.McpCallEnded():
-                self._learn(message)
-                self.carry_out(self._talk.mcp_call_ended(now))
-            case ToolFinished():
-                self._tool_finished(message)
-            case ToolOverdue():
-                self._tools.expire(message)
-            case (
-                realtime.ItemAdded()
-                | realtime.ItemDeleted()
-                | realtime.AudioCommitted()
-                | realtime.CallerTranscript()
-                | realtime.AssistantTranscript()
-                | realtime.AssistantTranscriptDelta()
-            ):
-                self._learn(message)
             case realtime.Usage():
                 self._spent(message)
             case TurnLatency():
@@ -232,7 +179,7 @@ class CallActor(Member):
             case Inject(respond=respond):
                 self._succession.inject(message)
                 if respond:
-                    self.carry_out(self._talk.reply_due(now))
+                    self._moderator.reply_due()
             case AnsweredBy(verdict=verdict):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
@@ -264,6 +211,8 @@ class CallActor(Member):
                 self._child_exited(member, error)
             case DeadlinePassed(what=what, about=about):
                 self._deadline_passed(what, about)
+            case _ if self._moderator.handle(message):
+                pass
             case _:
                 return super().handle(message)
 
@@ -323,38 +272,15 @@ class CallActor(Member):
 
     def carry_out(self, commands: list[dead_air.Command]) -> None:
         """Do what the talk says is due."""
-        if not self.talking:
-            return
-        for command in commands:
-            match command:
-                case dead_air.Filler():
-                    self._sessions.tell(CheckAlive())
-                    if self._operator.ringing:
-                        self._line.tell(PlaySound("ringing", ringing()))
-                    elif not self._tools.silent:
-                        self.note("filler")
-                        self._line.tell(PlaySound("filler", self._setup.sounds.filler))
-                case dead_air.Recover():
-                    self._talk.session_silent()
-                    self._succession.give_up(self._sessions.current, "nothing is heard of it")
-                case dead_air.Apologise():
-                    self.note("apology")
-                    self._line.tell(PlaySound("apology", self._setup.sounds.apology))
-                case dead_air.GiveUp():
-                    self._break_off(Departure("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK))
-                case dead_air.Remind(seconds=seconds):
-                    self.remind(DeadlinePassed.SILENCE, seconds)
+        self._moderator.carry_out(commands)
 
-    def _tool_finished(self, finished: ToolFinished) -> None:
-        # Who is about to leave has nothing more to say about it.
-        respond = self._farewell.departure is None
-        commands = self._talk.tool_answered(finished.call_id, finished.output, respond, time.monotonic())
-        self._journal_soon()
-        last = not self._talk.conversation.tools_running
-        self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
-        self.carry_out(commands)
-        self._farewell.tool_answered()
-        self.go_on()
+    def give_session_up(self, why: str) -> None:
+        """Replace the session, which does not do its work."""
+        self._succession.give_up(self._sessions.current, why)
+
+    def not_heard(self) -> None:
+        """Nothing has helped: the assistant stays silent."""
+        self._break_off(Departure("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK))
 
     def _spent(self, usage: realtime.Usage) -> None:
         prices, budget = self._setup.prices, self._setup.limits.budget
@@ -366,28 +292,9 @@ class CallActor(Member):
         if budget is not None and self._cost >= budget:
             self._farewell.wrap_up("the budget for one call is used up")
 
-    def _learn(self, event: realtime.Event) -> None:
-        match event:
-            case realtime.CallerTranscript(text=text) if text:
-                self.log.debug("caller: %s", text)
-                self._farewell.caller_alive(time.monotonic())
-            case realtime.AssistantTranscript(text=text):
-                self.log.debug("assistant: %s", text)
-        self._talk.learn(event, time.monotonic())
-        self._journal_soon()
-
     def note(self, kind: str, **data: Any) -> None:
         """Have it written down that something happened."""
         self._setup.journal.event(self.call_sid, kind, **data)
-
-    def _journal_soon(self) -> None:
-        if not self._journal_waits:
-            self._journal_waits = True
-            self.remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
-
-    def _keep_what_is_needed(self) -> None:
-        if self._sessions.talking and self._talk.assistant_audible and not self._talk.unheard_turn:
-            self._line.keep(KEPT_SECONDS)
 
     # The end
 
@@ -402,22 +309,20 @@ class CallActor(Member):
             self._phase = Phase.TALKING
             self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
 
-    def have_said(self, respond: Respond) -> None:
+    def have_said(self, words: Respond) -> None:
         """Have the assistant say something."""
-        self._sessions.tell(respond)
-        self.carry_out(self._talk.reply_due(time.monotonic()))
+        self._moderator.have_said(words)
 
     def have_said_instead(self, instead: StopTalking) -> None:
         """Have it say this in place of what it is saying."""
-        self._sessions.tell(instead)
-        self.carry_out(self._talk.reply_due(time.monotonic()))
+        self._moderator.have_said(instead)
 
     def keys_entered(self, digits: str) -> None:
         """The caller has entered something that nobody asked for."""
         pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
-        self._learn(realtime.CallerTranscript(pressed.item_id, pressed.text))
+        self._moderator.caller_wrote(pressed.item_id, pressed.text)
         self._sessions.tell(pressed)
-        self.carry_out(self._talk.reply_due(time.monotonic()))
+        self._moderator.reply_due()
 
     def stop_talking(self) -> None:
         """The assistant falls silent, where it can be heard."""
@@ -505,11 +410,8 @@ class CallActor(Member):
     def _deadline_passed(self, what: str, about: object) -> None:
         session = self._sessions.find(about)
         match what:
-            case DeadlinePassed.SILENCE:
-                self.carry_out(self._talk.due(time.monotonic()))
-            case DeadlinePassed.JOURNAL:
-                self._journal_waits = False
-                self._talk.write()
+            case DeadlinePassed.SILENCE | DeadlinePassed.JOURNAL:
+                self._moderator.due(what)
             case DeadlinePassed.SESSION_READY | DeadlinePassed.RETRY_MODEL | DeadlinePassed.ROLL_OVER:
                 self._succession.due(what, about)
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
