@@ -4,7 +4,6 @@ import enum
 import threading
 import time
 from dataclasses import dataclass, replace
-from secrets import token_hex
 from typing import Any
 
 from pykka import ActorRef
@@ -12,7 +11,7 @@ from pykka import ActorRef
 from actors.clock import Clock
 from actors.departure import Departure
 from actors.farewell import GOODBYE_SECONDS, Farewell
-from actors.greeting import KEPT_RESPONSE
+from actors.first_words import greet
 from actors.journal_note import journal_note
 from actors.keypad import Keypad
 from actors.listener import Listeners
@@ -20,9 +19,6 @@ from actors.member import CallError, Member
 from actors.messages import (
     AnsweredBy,
     Asked,
-    AssistantAudio,
-    AssistantAudioDone,
-    AssistantAudioReceived,
     CallEnded,
     ConsultAccepted,
     ConsultEnded,
@@ -33,7 +29,6 @@ from actors.messages import (
     Exited,
     HangUp,
     Inject,
-    KeysPressed,
     Open,
     PauseRecording,
     RecordingBegan,
@@ -61,11 +56,10 @@ from actors.succession import Succession
 from actors.supervision import Consequence, EndHere, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolRunner
-from wire import dead_air, realtime
+from wire import realtime
 from wire.instructions import word_for_word
 from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
-from wire.playback import Part
 
 PHONE_CLOSED_SECONDS = 0.4
 """How long the phone may take to close before its socket is cut."""
@@ -133,12 +127,10 @@ class CallActor(Member):
             self._operator,
         )
         self._succession = Succession(
-            self, setup.call_sid, self._sessions, self._talk, self._farewell, self._line
+            self, setup.call_sid, self._sessions, self._talk, self._farewell, self._line, self._moderator
         )
         self._draining = False
         self._cost = setup.cost
-        self._recording: list[StartRecording | PauseRecording | StopRecording] = []
-        """What a listener has to be told of it that comes later."""
 
     def handle(self, message: Any) -> Any:
         if not (isinstance(message, DigitPressed) and self._keypad.card_mode):
@@ -184,14 +176,11 @@ class CallActor(Member):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
                 pass  # it is noted
-            case StartRecording():
-                self._recording = [message]
-            case PauseRecording() | StopRecording():
-                others = [each for each in self._recording if type(each) is not type(message)]
-                self._recording = [*others, message]
+            case StartRecording() | PauseRecording() | StopRecording():
+                self._listeners.recording(message)
             case Watch():
                 if self._setup.watcher is not None and self.talking:
-                    self._listeners.join(self._setup.watcher, message, self._talk.playback, *self._recording)
+                    self._listeners.join(self._setup.watcher, message, self._talk.playback)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 if by_twilio:
                     self.leave(Departure(reason, Outcome.HUNG_UP))
@@ -211,10 +200,10 @@ class CallActor(Member):
                 self._child_exited(member, error)
             case DeadlinePassed(what=what, about=about):
                 self._deadline_passed(what, about)
-            case _ if self._moderator.handle(message):
-                pass
             case _:
-                return super().handle(message)
+                if not self._moderator.handle(message):
+                    return super().handle(message)
+        return None
 
     def _answer(self) -> PhoneReader | None:
         if self._phase is not Phase.CONNECTING:
@@ -225,35 +214,11 @@ class CallActor(Member):
         self._listeners.start(setup.listeners)
         reader = self._line.answer()
         self._sessions.speak_to(self._line.phone)
-        self.carry_out(self._talk.answered(self._started_at))
-        self._greet()
+        self._moderator.carry_out(self._talk.answered(self._started_at))
+        greet(self, setup, self._sessions, self._talk, self._line, self._moderator)
         self._sessions.start()
         self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
         return reader
-
-    def _greet(self) -> None:
-        """Have the greeting heard at once, where it is kept; and else kept for the calls to come."""
-        fixed = self._setup.fixed_greeting
-        if fixed is None or not self._talk.at_the_beginning:
-            return
-        kept = fixed.find(self._setup.endpoints.choose())
-        if kept is None:
-            self._sessions.keep_greeting()
-            return
-        part = Part(f"greeting_{token_hex(8)}", 0)
-        now = time.monotonic()
-        for payload, duration_ms in kept.pieces():
-            self._line.tell(AssistantAudio(duration_ms, KEPT_RESPONSE, part, payload, now))
-        self._line.tell(AssistantAudioDone(0.0, part))
-        # The rest is as if a session had said it, for the conversation and for who listens.
-        for event in (
-            realtime.ItemAdded(part.item_id, None, "assistant", "message"),
-            realtime.AssistantTranscript(part.item_id, part.content_index, kept.text),
-            AssistantAudioReceived(part, round(kept.duration_ms)),
-        ):
-            self.handle(event)
-        self.carry_out(self._talk.greeted(part.item_id, now))
-        self.note("kept greeting")
 
     # What goes on
 
@@ -269,10 +234,6 @@ class CallActor(Member):
             self._hand_over()
         else:
             self._succession.pause()
-
-    def carry_out(self, commands: list[dead_air.Command]) -> None:
-        """Do what the talk says is due."""
-        self._moderator.carry_out(commands)
 
     def give_session_up(self, why: str) -> None:
         """Replace the session, which does not do its work."""
@@ -309,20 +270,13 @@ class CallActor(Member):
             self._phase = Phase.TALKING
             self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
 
-    def have_said(self, words: Respond) -> None:
-        """Have the assistant say something."""
+    def have_said(self, words: Respond | StopTalking) -> None:
+        """Have the assistant say something, perhaps in place of what it is saying."""
         self._moderator.have_said(words)
-
-    def have_said_instead(self, instead: StopTalking) -> None:
-        """Have it say this in place of what it is saying."""
-        self._moderator.have_said(instead)
 
     def keys_entered(self, digits: str) -> None:
         """The caller has entered something that nobody asked for."""
-        pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
-        self._moderator.caller_wrote(pressed.item_id, pressed.text)
-        self._sessions.tell(pressed)
-        self._moderator.reply_due()
+        self._moderator.keys_entered(digits)
 
     def stop_talking(self) -> None:
         """The assistant falls silent, where it can be heard."""
@@ -415,7 +369,7 @@ class CallActor(Member):
             case DeadlinePassed.SESSION_READY | DeadlinePassed.RETRY_MODEL | DeadlinePassed.ROLL_OVER:
                 self._succession.due(what, about)
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
-                self._listeners.restart(about, *self._recording)
+                self._listeners.restart(about)
             case DeadlinePassed.LIMIT:
                 if not self._farewell.wrap_up("it has lasted as long as a call may"):
                     self.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)

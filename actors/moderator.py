@@ -4,6 +4,7 @@ What it is that goes on, `actors.talk` knows, and it says what is due; here that
 """
 
 import time
+from secrets import token_hex
 from typing import Any, Protocol
 
 from actors.farewell import Farewell
@@ -17,6 +18,7 @@ from actors.messages import (
     Floor,
     FloorChanged,
     HeardSoFar,
+    KeysPressed,
     Playback,
     PlaySound,
     Respond,
@@ -172,8 +174,8 @@ class Moderator:
                 case dead_air.Remind(seconds=seconds):
                     self._call.remind(DeadlinePassed.SILENCE, seconds)
 
-    def have_said(self, words: Respond | StopTalking) -> None:
-        """Have the assistant say something, perhaps in place of what it is saying."""
+    def have_said(self, words: Respond | StopTalking | KeysPressed) -> None:
+        """Have the assistant say something, perhaps in place of what it is saying, or in answer to keys."""
         self._sessions.tell(words)
         self.reply_due()
 
@@ -181,9 +183,11 @@ class Moderator:
         """The assistant was asked to say something."""
         self.carry_out(self._talk.reply_due(time.monotonic()))
 
-    def caller_wrote(self, item_id: str, text: str) -> None:
-        """The caller has entered something that stands in the conversation as if it were said."""
-        self._learn(realtime.CallerTranscript(item_id, text))
+    def keys_entered(self, digits: str) -> None:
+        """The caller has entered something that nobody asked for."""
+        pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
+        self._learn(realtime.CallerTranscript(pressed.item_id, pressed.text))
+        self.have_said(pressed)
 
     def due(self, what: str) -> None:
         """A reminder has come."""

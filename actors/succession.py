@@ -18,12 +18,12 @@ from pykka import ActorRef
 from actors.farewell import Farewell
 from actors.member import CallError, call_log, post
 from actors.messages import Attach, DeadlinePassed, Inject, Respond
+from actors.moderator import Moderator
 from actors.phone_line import PhoneLine
 from actors.phone_reader import KEPT_SPEECH_SECONDS
 from actors.sessions import ModelSession, Sessions
 from actors.supervision import Consequence, Restart
 from actors.talk import Talk
-from wire.dead_air import Command
 
 
 class Call(Protocol):
@@ -42,12 +42,6 @@ class Call(Protocol):
     def connected(self) -> None:
         """A session is about to begin, perhaps the first one."""
 
-    def have_said(self, words: Respond) -> None:
-        """Have the assistant say something."""
-
-    def carry_out(self, commands: list[Command]) -> None:
-        """Do what the talk says is due."""
-
     def go_on(self) -> None:
         """Do what had to wait for the end of what was being said."""
 
@@ -59,13 +53,21 @@ class Succession:
     """Belongs to a CallActor, in whose thread everything is done."""
 
     def __init__(
-        self, call: Call, call_sid: str, sessions: Sessions, talk: Talk, farewell: Farewell, line: PhoneLine
+        self,
+        call: Call,
+        call_sid: str,
+        sessions: Sessions,
+        talk: Talk,
+        farewell: Farewell,
+        line: PhoneLine,
+        moderator: Moderator,
     ) -> None:
         self._call = call
         self._sessions = sessions
         self._talk = talk
         self._farewell = farewell
         self._line = line
+        self._moderator = moderator
         self._log = call_log(__name__, call_sid)
         self._injected: list[str] = []
         self._unsaid: list[Respond] = []
@@ -147,20 +149,20 @@ class Succession:
         elif self._farewell.words is not None:
             post(session.ref, self._farewell.words)
         self._have_said_what_waits()
-        self._call.carry_out(commands)
+        self._moderator.carry_out(commands)
 
     def _have_said_what_waits(self) -> None:
         if self._sessions.talking is not None:
             unsaid, self._unsaid = self._unsaid, []
             for words in unsaid:
-                self._call.have_said(words)
+                self._moderator.have_said(words)
 
     def _follow(self, consequence: Consequence, error: Exception) -> None:
         match consequence:
             case Restart(seconds=seconds):
                 self._log.info("a new session in %.1f s", seconds)
                 self._call.remind(DeadlinePassed.RETRY_MODEL, seconds)
-                self._call.carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
+                self._moderator.carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
             case _:
                 self._call.cannot_go_on(consequence, error)
 
