@@ -87,9 +87,11 @@ class Answer:
 class CallActor(Member):
     """Starts and supervises a TwilioActor and OpenAIActors, and ends them, the model's first, when the call ends.
 
-    What a child's failure means stands in `actors.supervision`, what a session that takes over begins with in
-    `actors.talk`, and what is done about a silence in `wire.dead_air`. `ended` is set when everything below it is
-    closed, or told to close where this actor itself failed.
+    It starts, connects and closes; the rest is done by its parts, which run in its thread: `moderator` leads the
+    conversation, `succession` replaces the model's sessions, `farewell` says goodbye, `operator` and `keypad` see to
+    transfers and keys. What a child's failure means stands in `actors.supervision`, and what is done about a silence
+    in `wire.dead_air`. `ended` is set when everything below it is closed, or told to close where this actor itself
+    failed.
     """
 
     def __init__(self, setup: CallSetup, clock: Clock, ended: threading.Event) -> None:
@@ -205,6 +207,15 @@ class CallActor(Member):
                     return super().handle(message)
         return None
 
+    @property
+    def _caller_s_turn(self) -> bool:
+        return (
+            self._phase is Phase.TALKING
+            and not self._draining
+            and self._sessions.talking is not None
+            and not self._talk.busy
+        )
+
     def _answer(self) -> PhoneReader | None:
         if self._phase is not Phase.CONNECTING:
             return None  # hung up already: a drain came first
@@ -220,7 +231,36 @@ class CallActor(Member):
         self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
         return reader
 
-    # What goes on
+    def _spent(self, usage: realtime.Usage) -> None:
+        prices, budget = self._setup.prices, self._setup.limits.budget
+        if prices is None:
+            return
+        cost = prices.cost(usage)
+        self._cost += cost
+        self._setup.journal.spent(self.call_sid, cost)
+        if budget is not None and self._cost >= budget:
+            self._farewell.wrap_up("the budget for one call is used up")
+
+    # What its parts may do to it
+
+    @property
+    def talking(self) -> bool:
+        """Whether the call has not begun to leave its stream."""
+        return self._phase in (Phase.CONNECTING, Phase.TALKING)
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Have it written down that something happened."""
+        self._setup.journal.event(self.call_sid, kind, **data)
+
+    def remind(self, what: str, seconds: float, about: object = None) -> None:
+        """Have a deadline pass after so many seconds."""
+        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what, about))
+
+    def connected(self) -> None:
+        """A session is about to begin, perhaps the first one."""
+        if self._phase is Phase.CONNECTING:
+            self._phase = Phase.TALKING
+            self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
 
     def go_on(self) -> None:
         """Do what had to wait for the end of what was being said."""
@@ -234,41 +274,6 @@ class CallActor(Member):
             self._hand_over()
         else:
             self._succession.pause()
-
-    def give_session_up(self, why: str) -> None:
-        """Replace the session, which does not do its work."""
-        self._succession.give_up(self._sessions.current, why)
-
-    def not_heard(self) -> None:
-        """Nothing has helped: the assistant stays silent."""
-        self._break_off(Departure("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK))
-
-    def _spent(self, usage: realtime.Usage) -> None:
-        prices, budget = self._setup.prices, self._setup.limits.budget
-        if prices is None:
-            return
-        cost = prices.cost(usage)
-        self._cost += cost
-        self._setup.journal.spent(self.call_sid, cost)
-        if budget is not None and self._cost >= budget:
-            self._farewell.wrap_up("the budget for one call is used up")
-
-    def note(self, kind: str, **data: Any) -> None:
-        """Have it written down that something happened."""
-        self._setup.journal.event(self.call_sid, kind, **data)
-
-    # The end
-
-    @property
-    def talking(self) -> bool:
-        """Whether the call has not begun to leave its stream."""
-        return self._phase in (Phase.CONNECTING, Phase.TALKING)
-
-    def connected(self) -> None:
-        """A session is about to begin, perhaps the first one."""
-        if self._phase is Phase.CONNECTING:
-            self._phase = Phase.TALKING
-            self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
 
     def have_said(self, words: Respond | StopTalking) -> None:
         """Have the assistant say something, perhaps in place of what it is saying."""
@@ -287,14 +292,15 @@ class CallActor(Member):
         """Whether nobody hears the caller, neither the model nor a listener."""
         self._line.mute(muted)
 
-    @property
-    def _caller_s_turn(self) -> bool:
-        return (
-            self._phase is Phase.TALKING
-            and not self._draining
-            and self._sessions.talking is not None
-            and not self._talk.busy
-        )
+    def give_session_up(self, why: str) -> None:
+        """Replace the session, which does not do its work."""
+        self._succession.give_up(self._sessions.current, why)
+
+    def not_heard(self) -> None:
+        """Nothing has helped: the assistant stays silent."""
+        self._break_off(Departure("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK))
+
+    # The end
 
     def cannot_go_on(self, consequence: Consequence, error: Exception | None) -> None:
         """Do what the table says of a child without which the call cannot go on, and that is not replaced."""
@@ -386,10 +392,6 @@ class CallActor(Member):
             case DeadlinePassed.PHONE_CLOSED if self._phase is Phase.CLOSING_PHONE:
                 self._line.abort()
                 self._finish()
-
-    def remind(self, what: str, seconds: float, about: object = None) -> None:
-        """Have a deadline pass after so many seconds."""
-        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what, about))
 
     def close(self) -> None:
         if self._phase is not Phase.ENDED:
