@@ -4,7 +4,6 @@ import enum
 import threading
 import time
 from dataclasses import dataclass, replace
-from secrets import token_hex
 from typing import Any
 
 from pykka import ActorRef
@@ -12,75 +11,58 @@ from pykka import ActorRef
 from actors.clock import Clock
 from actors.departure import Departure
 from actors.farewell import GOODBYE_SECONDS, Farewell
-from actors.greeting import KEPT_RESPONSE
+from actors.first_words import greet
 from actors.journal_note import journal_note
 from actors.keypad import Keypad
 from actors.listener import Listeners
-from actors.member import CallError, Member, post
+from actors.member import CallError, Member
 from actors.messages import (
     AnsweredBy,
     Asked,
-    AssistantAudio,
-    AssistantAudioDone,
-    AssistantAudioReceived,
-    Attach,
     CallEnded,
-    CheckAlive,
     ConsultAccepted,
     ConsultEnded,
     ConsultPlaced,
-    CutOff,
     DeadlinePassed,
     DigitPressed,
     Drain,
     Exited,
-    Floor,
-    FloorChanged,
     HangUp,
-    HeardSoFar,
     Inject,
-    KeysPressed,
     Open,
     PauseRecording,
-    Playback,
-    PlaySound,
     RecordingBegan,
     RecordingFailed,
     Respond,
     Say,
     SendDigits,
     SessionReady,
-    SpeechUnnoticed,
     StartRecording,
     StopRecording,
     StopTalking,
     StreamStopped,
-    ToolFinished,
-    ToolOutput,
     TranscriptBegan,
     Transfer,
     Watch,
 )
 from actors.meter import Outcome
+from actors.moderator import Moderator
 from actors.operator import Operator
-from actors.phone_reader import KEPT_SECONDS, KEPT_SPEECH_SECONDS, PhoneReader
-from actors.sessions import ModelSession, Sessions
+from actors.phone_line import PhoneLine
+from actors.phone_reader import PhoneReader
+from actors.sessions import Sessions
 from actors.setup import CallSetup
-from actors.sound import ringing
-from actors.supervision import Consequence, EndHere, Restart, Role, Supervision
+from actors.succession import Succession
+from actors.supervision import Consequence, EndHere, Role, Supervision
 from actors.talk import Talk
-from actors.tool_runner import ToolOverdue, ToolRunner
-from actors.twilio import TwilioActor
-from wire import dead_air, realtime
+from actors.tool_runner import ToolRunner
+from wire import realtime
 from wire.instructions import word_for_word
 from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
-from wire.playback import Part
 
 PHONE_CLOSED_SECONDS = 0.4
 """How long the phone may take to close before its socket is cut."""
-JOURNAL_SECONDS = 0.2
-"""What happens is told to the journal so much later at the latest."""
 FLUSH_SECONDS = 0.5
 """How long the end waits for the journal, from which Twilio's next question is answered."""
 
@@ -105,9 +87,11 @@ class Answer:
 class CallActor(Member):
     """Starts and supervises a TwilioActor and OpenAIActors, and ends them, the model's first, when the call ends.
 
-    What a child's failure means stands in `actors.supervision`, what a session that takes over begins with in
-    `actors.talk`, and what is done about a silence in `wire.dead_air`. `ended` is set when everything below it is
-    closed, or told to close where this actor itself failed.
+    It starts, connects and closes; the rest is done by its parts, which run in its thread: `moderator` leads the
+    conversation, `succession` replaces the model's sessions, `farewell` says goodbye, `operator` and `keypad` see to
+    transfers and keys. What a child's failure means stands in `actors.supervision`, and what is done about a silence
+    in `wire.dead_air`. `ended` is set when everything below it is closed, or told to close where this actor itself
+    failed.
     """
 
     def __init__(self, setup: CallSetup, clock: Clock, ended: threading.Event) -> None:
@@ -115,18 +99,15 @@ class CallActor(Member):
         self._setup = setup
         self._clock = clock
         self._meter = setup.meter
-        self._outcome = Outcome.FAILED
-        self._reason = "the call's actor failed"
-        self._then = Then.RESUME
-        self._detail = ""
+        self._departure = Departure("the call's actor failed", Outcome.FAILED, Then.RESUME)
+        """Why and where to, once the call leaves; else what it comes to if this actor fails."""
         self._phase = Phase.CONNECTING
         self._started_at = time.monotonic()
         self._ended = ended
-        self._phone: ActorRef[TwilioActor] | None = None
-        self._reader: PhoneReader | None = None
         self._supervision = Supervision()
         self._sessions = Sessions(self.actor_ref, setup, clock, self._supervision)
         self._listeners = Listeners(self.actor_ref, setup.record, clock, self._supervision)
+        self._line = PhoneLine(self.actor_ref, setup, self._listeners, clock)
         self._talk = Talk(setup, self._started_at)
         self._farewell = Farewell(self, setup, self._talk)
         digits: dict[str, str] = {}
@@ -136,13 +117,22 @@ class CallActor(Member):
         self._operator = Operator(
             self, self._farewell, self.actor_ref, setup.telephony, context, self._keypad, setup.desk, clock
         )
+        self._moderator = Moderator(
+            self,
+            setup,
+            self._sessions,
+            self._talk,
+            self._line,
+            self._tools,
+            self._farewell,
+            self._keypad,
+            self._operator,
+        )
+        self._succession = Succession(
+            self, setup.call_sid, self._sessions, self._talk, self._farewell, self._line, self._moderator
+        )
         self._draining = False
-        self._injected: list[str] = []
-        self._unsaid: list[Respond] = []
         self._cost = setup.cost
-        self._journal_waits = False
-        self._recording: list[StartRecording | PauseRecording | StopRecording] = []
-        """What a listener has to be told of it that comes later."""
 
     def handle(self, message: Any) -> Any:
         if not (isinstance(message, DigitPressed) and self._keypad.card_mode):
@@ -160,58 +150,7 @@ class CallActor(Member):
             case Answer():
                 return self._answer()
             case SessionReady(model=model, expires_at=expires_at):
-                self._session_ready(model, expires_at)
-            case FloorChanged(model=model) | SpeechUnnoticed(model=model) if not self._talks(model):
-                pass  # said by a session that was given up, or replaced
-            case FloorChanged(floor=floor):
-                if floor is Floor.CALLER:
-                    self._keep(KEPT_SPEECH_SECONDS)
-                    self._journal_soon()
-                    self._farewell.caller_speaks()
-                self._carry_out(self._talk.floor_changed(floor, now))
-                self.go_on()
-            case SpeechUnnoticed(seconds_ago=seconds_ago):
-                self._talk.speech_unnoticed(seconds_ago, now)
-            case Playback():
-                if message.assistant:
-                    self._sessions.heard()
-                self._carry_out(self._talk.playback_changed(message, now))
-                self._keypad.handle(message)
-                self._keep_what_is_needed()
-                self.go_on()
-            case HeardSoFar(heard=heard, to_the_end=to_the_end):
-                self._talk.heard(heard, to_the_end)
-                self._keep_what_is_needed()
-                self._journal_soon()
-            case AssistantAudioReceived(part=part, duration_ms=duration_ms):
-                self._talk.conversation.received(part, duration_ms)
-                self._journal_soon()
-            case CutOff(heard=heard):
-                self._talk.cut_off(heard)
-                self._journal_soon()
-            case realtime.FunctionCall():
-                self._learn(message)
-                self._tools.run(message)
-                self._carry_out(self._talk.tool_running(now))
-            case realtime.McpCall():
-                self._learn(message)
-                self._carry_out(self._talk.mcp_call(now))
-            case realtime.McpCallEnded():
-                self._learn(message)
-                self._carry_out(self._talk.mcp_call_ended(now))
-            case ToolFinished():
-                self._tool_finished(message)
-            case ToolOverdue():
-                self._tools.expire(message)
-            case (
-                realtime.ItemAdded()
-                | realtime.ItemDeleted()
-                | realtime.AudioCommitted()
-                | realtime.CallerTranscript()
-                | realtime.AssistantTranscript()
-                | realtime.AssistantTranscriptDelta()
-            ):
-                self._learn(message)
+                self._succession.ready(model, expires_at)
             case realtime.Usage():
                 self._spent(message)
             case TurnLatency():
@@ -230,35 +169,30 @@ class CallActor(Member):
                 self._operator.handle(message)
                 self.go_on()
             case Say(text=text):
-                self._unsaid.append(Respond(word_for_word(text), must=True))
-                self._have_said_what_waits()
-            case Inject(text=text, respond=respond):
-                self._injected.append(text)
-                self._sessions.tell(message)
+                self._succession.say(Respond(word_for_word(text), must=True))
+            case Inject(respond=respond):
+                self._succession.inject(message)
                 if respond:
-                    self._carry_out(self._talk.reply_due(now))
+                    self._moderator.reply_due()
             case AnsweredBy(verdict=verdict):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
                 pass  # it is noted
-            case StartRecording():
-                self._recording = [message]
-            case PauseRecording() | StopRecording():
-                others = [each for each in self._recording if type(each) is not type(message)]
-                self._recording = [*others, message]
+            case StartRecording() | PauseRecording() | StopRecording():
+                self._listeners.recording(message)
             case Watch():
                 if self._setup.watcher is not None and self.talking:
-                    self._listeners.join(self._setup.watcher, message, self._talk.playback, *self._recording)
+                    self._listeners.join(self._setup.watcher, message, self._talk.playback)
             case StreamStopped(reason=reason, by_twilio=by_twilio):
                 if by_twilio:
-                    self._hang_up(reason, Outcome.HUNG_UP, Then.HANG_UP)
+                    self.leave(Departure(reason, Outcome.HUNG_UP))
                 else:  # the caller may still be there, and the call goes on elsewhere
-                    self._break_off(reason, Outcome.HUNG_UP, Then.RESUME)
+                    self._break_off(Departure(reason, Outcome.HUNG_UP, Then.RESUME))
             case HangUp(reason=reason, goodbye=goodbye):
                 if goodbye:
                     self._farewell.hang_up(reason)
                 else:
-                    self._hang_up(reason, Outcome.ENDED, Then.HANG_UP)
+                    self.leave(Departure(reason, Outcome.ENDED))
             case Drain(now=at_once):
                 self._draining = True
                 if at_once:
@@ -269,7 +203,18 @@ class CallActor(Member):
             case DeadlinePassed(what=what, about=about):
                 self._deadline_passed(what, about)
             case _:
-                return super().handle(message)
+                if not self._moderator.handle(message):
+                    return super().handle(message)
+        return None
+
+    @property
+    def _caller_s_turn(self) -> bool:
+        return (
+            self._phase is Phase.TALKING
+            and not self._draining
+            and self._sessions.talking is not None
+            and not self._talk.busy
+        )
 
     def _answer(self) -> PhoneReader | None:
         if self._phase is not Phase.CONNECTING:
@@ -278,183 +223,13 @@ class CallActor(Member):
         setup.journal.began(setup.record)
         self._keypad.goes_on(setup.history)
         self._listeners.start(setup.listeners)
-        stream_sid = setup.record.stream_sid
-        self._phone = self._sessions.phone = TwilioActor.start(
-            self.actor_ref,
-            setup.call_sid,
-            stream_sid,
-            setup.media_socket,
-            self._listeners,
-            setup.meter,
-            self._clock,
-        )
-        self._reader = PhoneReader(stream_sid, self.actor_ref, self._phone, self._listeners)
-        self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until the session begins
-        self._carry_out(self._talk.answered(self._started_at))
-        self._greet()
+        reader = self._line.answer()
+        self._sessions.speak_to(self._line.phone)
+        self._moderator.carry_out(self._talk.answered(self._started_at))
+        greet(self, setup, self._sessions, self._talk, self._line, self._moderator)
         self._sessions.start()
         self.remind(DeadlinePassed.LIMIT, max(setup.limits.max_minutes * 60 - setup.lasted_seconds, 0.0))
-        return self._reader
-
-    def _greet(self) -> None:
-        """Have the greeting heard at once, where it is kept; and else kept for the calls to come."""
-        fixed = self._setup.fixed_greeting
-        if fixed is None or not self._talk.at_the_beginning:
-            return
-        kept = fixed.find(self._setup.endpoints.choose())
-        if kept is None:
-            self._sessions.keeps_greeting = True
-            return
-        part = Part(f"greeting_{token_hex(8)}", 0)
-        now = time.monotonic()
-        for payload, duration_ms in kept.pieces():
-            post(self._phone, AssistantAudio(duration_ms, KEPT_RESPONSE, part, payload, now))
-        post(self._phone, AssistantAudioDone(0.0, part))
-        # The rest is as if a session had said it, for the conversation and for who listens.
-        for event in (
-            realtime.ItemAdded(part.item_id, None, "assistant", "message"),
-            realtime.AssistantTranscript(part.item_id, part.content_index, kept.text),
-            AssistantAudioReceived(part, round(kept.duration_ms)),
-        ):
-            self.handle(event)
-        self._carry_out(self._talk.greeted(part.item_id, now))
-        self.note("kept greeting")
-
-    # The model's sessions
-
-    def _talks(self, model: ActorRef[Any] | None) -> bool:
-        talking = self._sessions.talking
-        return talking is not None and talking.ref == model
-
-    def _session_ready(self, model: ActorRef[Any], expires_at: float | None) -> None:
-        session = self._sessions.find(model)
-        if session is None or not self._sessions.wanted(session) or not self.talking:
-            return
-        self._sessions.ready(session, expires_at)
-        if session is self._sessions.current:
-            self._begin(session)
-        elif self._sessions.roll_over():
-            self._swap()
-        self.go_on()
-
-    def _begin(self, session: ModelSession) -> None:
-        if self._phase is Phase.CONNECTING:
-            self._phase = Phase.TALKING
-            self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
-        self.note("session ready", endpoint=session.endpoint.name)
-        begin, commands = self._talk.begin(time.monotonic())
-        session.begun = True
-        if self._reader is not None:
-            # Not sooner: what it has to hear again is what is not in the history that it is given now.
-            self._reader.attach(session.ref, self._talk.unanswered_since)
-        instead = self._farewell.instead
-        owed = begin.owed if instead is None else ()
-        post(session.ref, replace(begin, owed=owed, injected=tuple(self._injected)))
-        post(self._phone, Attach(session.ref))
-        # The session that was told to say it is gone.
-        if instead is not None:
-            post(session.ref, instead)
-        elif self._farewell.words is not None:
-            post(session.ref, self._farewell.words)
-        self._have_said_what_waits()
-        self._carry_out(commands)
-
-    def _session_lost(self, session: ModelSession, error: Exception, exited: bool = True) -> None:
-        was_wanted = self._sessions.wanted(session)
-        consequence = self._sessions.lost(session, error, exited)
-        if not self.talking or not was_wanted:
-            return
-        self.note("session lost", endpoint=session.endpoint.name, reason=str(error))
-        if consequence is None:
-            return
-        if self._reader is not None:
-            self._reader.attach(None)
-            self._reader.keep(KEPT_SPEECH_SECONDS)  # nobody else takes what is said until there is a new one
-        post(self._phone, Attach(None))
-        self._follow(consequence, error)
-
-    def _follow(self, consequence: Consequence, error: Exception | None) -> None:
-        """Do what the table says of a child without which the call cannot go on."""
-        match consequence:
-            case Restart(seconds=seconds):
-                self.log.info("a new session in %.1f s", seconds)
-                self.remind(DeadlinePassed.RETRY_MODEL, seconds)
-                self._carry_out(self._talk.session_lost(seconds > 0, time.monotonic()))
-            case EndHere():
-                self._break_off(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME)
-            case _:
-                self._break_off(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK)
-
-    def _give_session_up(self, session: ModelSession | None, why: str) -> None:
-        """Replace a session which lives, as far as anybody can see, and does not do its work."""
-        if session is not None and self.talking:
-            self.log.warning("the model's session is given up: %s", why)
-            self._session_lost(session, CallError(why), exited=False)
-
-    def _retry_model(self) -> None:
-        if self.talking and self._sessions.current is None:
-            try:
-                session = self._sessions.start()
-            except RuntimeError as error:  # no thread to be had
-                self.log.warning("no session can be started: %s", error)
-                self._follow(self._sessions.not_started(), error)
-                return
-            if session.ready:
-                self._begin(session)
-
-    def _swap(self) -> None:
-        self.log.info("going over to a new session before the old one ends")
-        self._begin(self._sessions.swap())
-
-    # What goes on
-
-    def go_on(self) -> None:
-        """Do what had to wait for the end of what was being said."""
-        for message in self._talk.leftover():
-            self._sessions.tell(message)
-        if self._phase is not Phase.TALKING or self._talk.busy:
-            return
-        spare = self._sessions.spare
-        if self._farewell.departure is not None:
-            self.leave(self._farewell.departure)
-        elif self._draining:
-            self._hand_over()
-        elif spare is not None and spare.ready:
-            self._swap()
-
-    def _carry_out(self, commands: list[dead_air.Command]) -> None:
-        if not self.talking:
-            return
-        for command in commands:
-            match command:
-                case dead_air.Filler():
-                    self._sessions.tell(CheckAlive())
-                    if self._operator.ringing:
-                        post(self._phone, PlaySound("ringing", ringing()))
-                    elif not self._tools.silent:
-                        self.note("filler")
-                        post(self._phone, PlaySound("filler", self._setup.sounds.filler))
-                case dead_air.Recover():
-                    self._talk.session_silent()
-                    self._give_session_up(self._sessions.current, "nothing is heard of it")
-                case dead_air.Apologise():
-                    self.note("apology")
-                    post(self._phone, PlaySound("apology", self._setup.sounds.apology))
-                case dead_air.GiveUp():
-                    self._break_off("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK)
-                case dead_air.Remind(seconds=seconds):
-                    self.remind(DeadlinePassed.SILENCE, seconds)
-
-    def _tool_finished(self, finished: ToolFinished) -> None:
-        # Who is about to leave has nothing more to say about it.
-        respond = self._farewell.departure is None
-        commands = self._talk.tool_answered(finished.call_id, finished.output, respond, time.monotonic())
-        self._journal_soon()
-        last = not self._talk.conversation.tools_running
-        self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
-        self._carry_out(commands)
-        self._farewell.tool_answered()
-        self.go_on()
+        return reader
 
     def _spent(self, usage: realtime.Usage) -> None:
         prices, budget = self._setup.prices, self._setup.limits.budget
@@ -466,66 +241,47 @@ class CallActor(Member):
         if budget is not None and self._cost >= budget:
             self._farewell.wrap_up("the budget for one call is used up")
 
-    def _learn(self, event: realtime.Event) -> None:
-        match event:
-            case realtime.CallerTranscript(text=text) if text:
-                self.log.debug("caller: %s", text)
-                self._farewell.caller_alive(time.monotonic())
-            case realtime.AssistantTranscript(text=text):
-                self.log.debug("assistant: %s", text)
-        self._talk.learn(event, time.monotonic())
-        self._journal_soon()
-
-    def note(self, kind: str, **data: Any) -> None:
-        """Have it written down that something happened."""
-        self._setup.journal.event(self.call_sid, kind, **data)
-
-    def _journal_soon(self) -> None:
-        if not self._journal_waits:
-            self._journal_waits = True
-            self.remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
-
-    def _keep_what_is_needed(self) -> None:
-        if self._sessions.talking and self._talk.assistant_audible and not self._talk.unheard_turn:
-            self._keep(KEPT_SECONDS)
-
-    def _keep(self, seconds: float) -> None:
-        if self._reader is not None:
-            self._reader.keep(seconds)
-
-    # The end
+    # What its parts may do to it
 
     @property
     def talking(self) -> bool:
         """Whether the call has not begun to leave its stream."""
         return self._phase in (Phase.CONNECTING, Phase.TALKING)
 
-    def have_said(self, respond: Respond) -> None:
-        """Have the assistant say something."""
-        self._sessions.tell(respond)
-        self._carry_out(self._talk.reply_due(time.monotonic()))
+    def note(self, kind: str, **data: Any) -> None:
+        """Have it written down that something happened."""
+        self._setup.journal.event(self.call_sid, kind, **data)
 
-    def _have_said_what_waits(self) -> None:
-        if self._sessions.talking is not None:
-            unsaid, self._unsaid = self._unsaid, []
-            for respond in unsaid:
-                self.have_said(respond)
+    def remind(self, what: str, seconds: float, about: object = None) -> None:
+        """Have a deadline pass after so many seconds."""
+        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what, about))
 
-    def have_said_instead(self, instead: StopTalking) -> None:
-        """Have it say this in place of what it is saying."""
-        self._sessions.tell(instead)
-        self._carry_out(self._talk.reply_due(time.monotonic()))
+    def connected(self) -> None:
+        """A session is about to begin, perhaps the first one."""
+        if self._phase is Phase.CONNECTING:
+            self._phase = Phase.TALKING
+            self.log.info("session ready after %.0f ms", (time.monotonic() - self._started_at) * 1000)
 
-    def leave(self, departure: Departure) -> None:
-        """Leave the stream, now."""
-        self._hang_up(departure.reason, departure.outcome, departure.then, departure.detail)
+    def go_on(self) -> None:
+        """Do what had to wait for the end of what was being said."""
+        for message in self._talk.leftover():
+            self._sessions.tell(message)
+        if self._phase is not Phase.TALKING or self._talk.busy:
+            return
+        if self._farewell.departure is not None:
+            self.leave(self._farewell.departure)
+        elif self._draining:
+            self._hand_over()
+        else:
+            self._succession.pause()
+
+    def have_said(self, words: Respond | StopTalking) -> None:
+        """Have the assistant say something, perhaps in place of what it is saying."""
+        self._moderator.have_said(words)
 
     def keys_entered(self, digits: str) -> None:
         """The caller has entered something that nobody asked for."""
-        pressed = KeysPressed(f"keys_{token_hex(12)}", f"(The caller pressed the keys {' '.join(digits)}.)")
-        self._learn(realtime.CallerTranscript(pressed.item_id, pressed.text))
-        self._sessions.tell(pressed)
-        self._carry_out(self._talk.reply_due(time.monotonic()))
+        self._moderator.keys_entered(digits)
 
     def stop_talking(self) -> None:
         """The assistant falls silent, where it can be heard."""
@@ -534,43 +290,46 @@ class CallActor(Member):
 
     def mute_caller(self, muted: bool) -> None:
         """Whether nobody hears the caller, neither the model nor a listener."""
-        if self._reader is not None:
-            self._reader.mute(muted)
+        self._line.mute(muted)
 
-    @property
-    def _caller_s_turn(self) -> bool:
-        return (
-            self._phase is Phase.TALKING
-            and not self._draining
-            and self._sessions.talking is not None
-            and not self._talk.busy
-        )
+    def give_session_up(self, why: str) -> None:
+        """Replace the session, which does not do its work."""
+        self._succession.give_up(self._sessions.current, why)
+
+    def not_heard(self) -> None:
+        """Nothing has helped: the assistant stays silent."""
+        self._break_off(Departure("the assistant cannot be heard", Outcome.SILENT, Then.FALLBACK))
+
+    # The end
+
+    def cannot_go_on(self, consequence: Consequence, error: Exception | None) -> None:
+        """Do what the table says of a child without which the call cannot go on, and that is not replaced."""
+        match consequence:
+            case EndHere():
+                self._break_off(Departure(f"phone failed: {error}", Outcome.PHONE_FAILED, Then.RESUME))
+            case _:
+                self._break_off(Departure(f"model failed: {error}", Outcome.MODEL_FAILED, Then.FALLBACK))
 
     def _hand_over(self) -> None:
         outcome = Outcome.TORN_AWAY if self._talk.busy else Outcome.HANDED_OVER
-        self._break_off("handed over, this process ends", outcome, Then.RESUME)
+        self._break_off(Departure("handed over, this process ends", outcome, Then.RESUME))
 
-    def _break_off(self, reason: str, outcome: Outcome, then: Then) -> None:
+    def _break_off(self, end: Departure) -> None:
         """End here, not by the caller's will nor by ours: who is about to go to somebody else, still gets there."""
         departure = self._farewell.departure
-        if departure is not None and departure.then is not Then.HANG_UP:
-            self.leave(departure)
-        else:
-            self._hang_up(reason, outcome, then)
+        self.leave(end if departure is None or departure.then is Then.HANG_UP else departure)
 
-    def _hang_up(self, reason: str, outcome: Outcome, then: Then, detail: str = "") -> None:
+    def leave(self, departure: Departure) -> None:
+        """Leave the stream, now."""
         if not self.talking:
             return
-        self._outcome = outcome
-        self._reason = reason
-        self._then = then
-        self._detail = detail
-        self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, reason)
+        self._departure = departure
+        self.log.info("ending after %.1f s: %s", time.monotonic() - self._started_at, departure.reason)
         self._phase = Phase.CLOSING_MODEL
-        self.note("ended", reason=reason, longest_silence_ms=self._talk.longest_silence_ms)
+        self.note("ended", reason=departure.reason, longest_silence_ms=self._talk.longest_silence_ms)
         self._tools.close()
         self._keypad.departed()
-        self._operator.departed(then)
+        self._operator.departed(departure.then)
         self._sessions.end_all()
         self._close_phone_when_models_are()
 
@@ -579,15 +338,16 @@ class CallActor(Member):
             return
         self._phase = Phase.CLOSING_PHONE
         self._talk.write()
-        self._setup.journal.ended(self.call_sid, self._outcome.value, self._then, self._detail)
+        end = self._departure
+        self._setup.journal.ended(self.call_sid, end.outcome.value, end.then, end.detail)
         # When the phone's socket is closed, Twilio asks what comes next, and perhaps another process.
-        asked_by_twilio = self._outcome is Outcome.HUNG_UP and self._then is Then.HANG_UP
+        asked_by_twilio = end.outcome is Outcome.HUNG_UP and end.then is Then.HANG_UP
         if not asked_by_twilio and not self._setup.journal.flush(FLUSH_SECONDS):
             self.log.warning("the journal was not written in time")
-        if self._phone is None:
+        if self._line.phone is None:
             self._finish()
             return
-        self._phone.stop(block=False)
+        self._line.close()
         self.remind(DeadlinePassed.PHONE_CLOSED, PHONE_CLOSED_SECONDS)
 
     def _finish(self) -> None:
@@ -597,33 +357,25 @@ class CallActor(Member):
     def _child_exited(self, member: ActorRef[Any], error: Exception | None) -> None:
         session = self._sessions.find(member)
         if session is not None:
-            self._session_lost(session, error or CallError("the session ended"))
+            self._succession.lost(session, error or CallError("the session ended"))
             self._close_phone_when_models_are()
         elif self._listeners.exited(member, error):
             self.note("listener failed", reason=str(error))
-        elif member == self._phone:
-            self._phone = None
-            self._follow(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
+        elif member == self._line.phone:
+            self._line.closed()
+            self.cannot_go_on(self._supervision.failed(Role.PHONE, "", False, time.monotonic()), error)
             if self._phase is Phase.CLOSING_PHONE:
                 self._finish()
 
     def _deadline_passed(self, what: str, about: object) -> None:
         session = self._sessions.find(about)
         match what:
-            case DeadlinePassed.SILENCE:
-                self._carry_out(self._talk.due(time.monotonic()))
-            case DeadlinePassed.JOURNAL:
-                self._journal_waits = False
-                self._talk.write()
-            case DeadlinePassed.SESSION_READY if session is not None and not session.ready:
-                self._give_session_up(session, "it was not ready in time")
-            case DeadlinePassed.RETRY_MODEL:
-                self._retry_model()
+            case DeadlinePassed.SILENCE | DeadlinePassed.JOURNAL:
+                self._moderator.due(what)
+            case DeadlinePassed.SESSION_READY | DeadlinePassed.RETRY_MODEL | DeadlinePassed.ROLL_OVER:
+                self._succession.due(what, about)
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):
-                self._listeners.restart(about, *self._recording)
-            case DeadlinePassed.ROLL_OVER:
-                if self.talking and self._sessions.roll_over():
-                    self._swap()
+                self._listeners.restart(about)
             case DeadlinePassed.LIMIT:
                 if not self._farewell.wrap_up("it has lasted as long as a call may"):
                     self.remind(DeadlinePassed.LIMIT, GOODBYE_SECONDS)
@@ -638,31 +390,26 @@ class CallActor(Member):
                 self._sessions.forget(session)
                 self._close_phone_when_models_are()
             case DeadlinePassed.PHONE_CLOSED if self._phase is Phase.CLOSING_PHONE:
-                self._setup.media_socket.abort()
+                self._line.abort()
                 self._finish()
-
-    def remind(self, what: str, seconds: float, about: object = None) -> None:
-        """Have a deadline pass after so many seconds."""
-        self._clock.after(seconds, self.actor_ref, DeadlinePassed(what, about))
 
     def close(self) -> None:
         if self._phase is not Phase.ENDED:
             # This actor itself failed: nothing below it may live on, and Twilio asks what comes next.
             self._tools.close()
             self._keypad.departed()
-            self._operator.departed(self._then)
+            self._operator.departed(self._departure.then)
             self._sessions.abort()
-            if self._phone is not None:
-                self._phone.stop(block=False)
-            self._setup.media_socket.abort()
+            self._line.close()
+            self._line.abort()
         self._listeners.end(
             CallEnded(
-                self._outcome.value,
-                self._reason,
-                self._then in (Then.RESUME, Then.SEND_DIGITS),
+                self._departure.outcome.value,
+                self._departure.reason,
+                self._departure.then in (Then.RESUME, Then.SEND_DIGITS),
                 time.monotonic() - self._started_at + self._setup.lasted_seconds,
                 None if self._setup.prices is None else self._cost,
             )
         )
-        self._meter.call_ended(self._outcome)
+        self._meter.call_ended(self._departure.outcome)
         self._ended.set()

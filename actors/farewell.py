@@ -43,11 +43,8 @@ class Call(Protocol):
     def remind(self, what: str, seconds: float, about: object = None) -> None:
         """Call `due` after so many seconds."""
 
-    def have_said(self, respond: Respond) -> None:
-        """Have the assistant say something."""
-
-    def have_said_instead(self, instead: StopTalking) -> None:
-        """Have it say this in place of what it is saying."""
+    def have_said(self, words: Respond | StopTalking) -> None:
+        """Have the assistant say something, perhaps in place of what it is saying."""
 
     def go_on(self) -> None:
         """Do what had to wait for the end of what was being said."""
@@ -113,7 +110,7 @@ class Farewell:
             message = Respond(word_for_word(self._setup.voicemail), must=True)
             self.instead = StopTalking(deaf=True, instead=message)
             self.depart(Departure("a machine has been left a message", Outcome.VOICEMAIL))
-            self._call.have_said_instead(self.instead)
+            self._call.have_said(self.instead)
 
     def tool_answered(self) -> None:
         """The model has the output of a function: it may have waited for that to say goodbye."""

@@ -22,7 +22,7 @@ from pykka import ActorRef
 
 from actors.clock import Clock
 from actors.member import Member, call_log, post
-from actors.messages import CallEnded, DeadlinePassed
+from actors.messages import CallEnded, DeadlinePassed, PauseRecording, StartRecording, StopRecording
 from actors.supervision import Restart, Role, Supervision
 from wire.journal import CallRecord
 
@@ -63,6 +63,7 @@ class Listeners:
         self._clock = clock
         self._supervision = supervision
         self._log = call_log(__name__, record.call_sid)
+        self._recording: list[StartRecording | PauseRecording | StopRecording] = []
         # Replaced as a whole and never altered: who tells takes what there is at the moment.
         self._live: dict[type[Listener], ActorRef[Any]] = {}
 
@@ -72,13 +73,13 @@ class Listeners:
             self.restart(kind)
 
     def restart(self, kind: type[Listener], *told: object) -> None:
-        """Start one, perhaps again. Of `told` it is told first what it wants."""
+        """Start one, perhaps again. Of `told`, and of what holds for the recording, it is told what it wants."""
         try:
             ref: ActorRef[Any] = kind.start(self._call, self._record)
         except BaseException:  # a SystemExit too: it would end the call
             self._log.exception("listener %s cannot be started", kind.__qualname__)
             return
-        for message in told:
+        for message in (*told, *self._recording):
             if isinstance(message, (*kind.wants, CallEnded)):
                 post(ref, message)
         self._live = {**self._live, kind: ref}
@@ -87,6 +88,11 @@ class Listeners:
         """Start one in the middle of the call, unless it is there. `told`: what it has to know first of all."""
         if kind not in self._live:
             self.restart(kind, *told)
+
+    def recording(self, order: StartRecording | PauseRecording | StopRecording) -> None:
+        """What a listener has to be told of the recording that comes later."""
+        others = [] if isinstance(order, StartRecording) else self._recording
+        self._recording = [*(each for each in others if type(each) is not type(order)), order]
 
     def tell(self, message: object) -> None:
         """Tell those that want it."""

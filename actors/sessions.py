@@ -50,14 +50,12 @@ class Sessions:
         self._setup = setup
         self._clock = clock
         self._supervision = supervision
-        self.phone: ActorRef[Any] | None = None
-        """Where the sessions' audio goes."""
+        self._phone: ActorRef[Any] | None = None
         self.current: ModelSession | None = None
         """Talks, or is about to. Its actor may not be ready yet."""
         self.spare: ModelSession | None = None
         """Made beside the current one, to take its place."""
-        self.keeps_greeting = False
-        """Whether the next session is to keep what it says first, for other calls."""
+        self._keeps_greeting = False
         self._ending: list[ModelSession] = []
         self._log = call_log(__name__, setup.call_sid)
 
@@ -79,6 +77,18 @@ class Sessions:
         """Whether the call still counts on it: it has not been given up or replaced."""
         return session is self.current or session is self.spare
 
+    def talks(self, ref: ActorRef[Any] | None) -> bool:
+        """Whether that is the actor of the session that talks."""
+        return self.talking is not None and self.talking.ref == ref
+
+    def speak_to(self, phone: ActorRef[Any] | None) -> None:
+        """Where the sessions' audio goes that are made from now on."""
+        self._phone = phone
+
+    def keep_greeting(self) -> None:
+        """The next session is to keep what it says first, for other calls."""
+        self._keeps_greeting = True
+
     def start(self) -> ModelSession:
         """Have a session that is to be the current one: the spare one, which may be ready, or one that begins now.
 
@@ -98,6 +108,10 @@ class Sessions:
         if left > 0:  # some servers say 0 where they mean never
             session.expires_at = expires_at
             self._remind(left - min(ROLL_OVER_SECONDS, left / 2))
+
+    def begin(self, session: ModelSession) -> None:
+        """A session gets to know the conversation, and takes the caller's audio."""
+        session.begun = True
 
     def heard(self) -> None:
         """The assistant can be heard: the current session does its work."""
@@ -203,13 +217,13 @@ class Sessions:
         endpoint = setup.endpoints.choose()
         socket = endpoint.dial()
         functions = (tool.definition for tool in setup.tools.values())
-        fixed = setup.fixed_greeting if self.keeps_greeting else None
+        fixed = setup.fixed_greeting if self._keeps_greeting else None
         keeper = None if fixed is None else fixed.keeper(endpoint)
         try:
             ref = OpenAIActor.start(
                 self._call,
                 setup.call_sid,
-                self.phone,
+                self._phone,
                 socket,
                 endpoint.dialect,
                 replace(setup.session, audio=endpoint.audio, tools=(*setup.session.tools, *functions)),
@@ -223,7 +237,7 @@ class Sessions:
             socket.close()
             socket.release()
             raise
-        self.keeps_greeting = False
+        self._keeps_greeting = False
         ready_by = DeadlinePassed(DeadlinePassed.SESSION_READY, ref)
         self._clock.after(READY_SECONDS, self._call, ready_by)
         return ModelSession(ref, socket, endpoint)

@@ -13,13 +13,7 @@ import pykka
 import pytest
 from pykka import ActorRef
 
-from actors.call import (
-    FLUSH_SECONDS,
-    JOURNAL_SECONDS,
-    PHONE_CLOSED_SECONDS,
-    Answer,
-    CallActor,
-)
+from actors.call import FLUSH_SECONDS, PHONE_CLOSED_SECONDS, Answer, CallActor
 from actors.clock import Clock
 from actors.costs import CallLimits, Prices
 from actors.departure import Departure
@@ -42,6 +36,7 @@ from actors.messages import (
 )
 from actors.meter import NoMeter, Outcome
 from actors.model_socket import ModelSocket
+from actors.moderator import JOURNAL_SECONDS
 from actors.openai import OpenAIActor
 from actors.phone_reader import PhoneReader
 from actors.sessions import CLOSED_SECONDS, LAST_MOMENT_SECONDS, READY_SECONDS
