@@ -190,8 +190,8 @@ class Settings(BaseSettings):
     """Seconds that calls have, when their process is to end, to end by themselves or to reach a pause at which
     another process takes them over. Default: 20."""
 
-    threads: int = Field(100, ge=1, le=10000)
-    """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 100."""
+    threads: int = Field(160, ge=1, le=10000)
+    """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 160."""
 
     lateness_limit_ms: float = Field(10.0, ge=0, le=10_000, allow_inf_nan=False)
     """Milliseconds that a worker's threads may wake too late, one time in ten, before it takes no new calls: with

@@ -91,7 +91,7 @@ def test_a_plain_gunicorn_runs_the_application_with_nothing_but_the_environment(
     stage: Stage, tmp_path: Path
 ) -> None:
     settings = server_settings(stage.model, tmp_path)
-    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "100", "--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "160", "--no-control-socket"]
     bind = ["-b", f"127.0.0.1:{settings['PORT']}", "web:create_app()"]
     with (
         ServerProcess(settings, tmp_path, [*command, *bind]) as server,

@@ -23,7 +23,7 @@ def test_each_setting_is_said_with_its_reason() -> None:
     assert workers == "WORKERS: 2, as set"
     assert threads == "THREADS: 100 a worker, as set; 96 of them for calls, the others answer webhooks"
     assert calls.startswith("calls: room for 192, limited by THREADS; ")
-    assert cores.startswith("cores: they carry about 200 calls")
+    assert cores.startswith("cores: they carry about 300 calls")
     assert advice == []
 
 
