@@ -21,6 +21,9 @@ from actors.tool import AnyTool, Tool, ToolError
 KILL_AFTER_SECONDS = 5.0
 """How long a tool in a process may go on after it was interrupted, before its process is ended."""
 
+_cores_at_first = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""Those that this program may use. A worker, which was forked from it since, may keep to one of them."""
+
 Ending = tuple[Literal["result", "refused", "overdue", "failed"], str]
 """How a tool in a process ended, with its output, what the model is to be told, or (the last two) a traceback."""
 
@@ -32,7 +35,9 @@ class _Pool:
         # Spawned: a fork would take along the locks that other threads hold just then, and the sockets of all calls.
         context = multiprocessing.get_context("spawn")
         self._reader, self._lifeline = context.Pipe(duplex=False)
-        self.executor = ProcessPoolExecutor(os.cpu_count(), context, _prepare_process, (self._reader,))
+        self.executor = ProcessPoolExecutor(
+            os.cpu_count(), context, _prepare_process, (self._reader, _cores_at_first)
+        )
 
     def end(self, wait: bool) -> None:
         self._lifeline.close()
@@ -94,7 +99,9 @@ class _Interrupted(BaseException):
 _interruptible = False
 
 
-def _prepare_process(lifeline: Connection) -> None:
+def _prepare_process(lifeline: Connection, cores: set[int]) -> None:
+    if cores:
+        os.sched_setaffinity(0, cores)
     # Ctrl-C is for the server, which ends its calls first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _interrupt)

@@ -39,6 +39,7 @@ def test_a_key_alone_gives_the_defaults() -> None:
     assert settings.database_url.get_secret_value() == "sqlite:///switchboard.db"
     assert settings.log_level == "info"
     assert settings.lateness_limit_ms == 10
+    assert settings.pin_workers
     assert (settings.retention_days, settings.drain_seconds) == (30, 20)
     assert (settings.max_calls_per_caller, settings.daily_budget) == (3, None)
     assert [endpoint.name for endpoint in settings.model_endpoints] == ["gpt-realtime-2.1 at api.openai.com"]
@@ -82,6 +83,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "HOST": "0.0.0.0",
         "PORT": "0",
         "THREADS": "7",
+        "PIN_WORKERS": "False",
         "LATENESS_LIMIT_MS": "12.5",
         "WORKERS": "3",
         "LOG_LEVEL": "Debug",

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from config import Settings
 from web.calls import Calls
+from web.cores import pins
 
 THREADS_A_CALL = 5
 """The socket's own, CallActor, TwilioActor, OpenAIActor, the model's reader; a listener takes one more each."""
@@ -82,7 +83,11 @@ def explain(settings: Settings, machine: Machine, kind: WorkerKind = "gthread") 
             if given["workers"]
             else f"one for each of the {machine.cores} cores this process may use"
         )
-        + (f"; more than {machine.cores} gain nothing" if workers > machine.cores else ""),
+        + (f"; more than {machine.cores} gain nothing" if workers > machine.cores else "")
+        + (
+            "; each stays on a core of its own: PIN_WORKERS"
+            * (settings.pin_workers and pins(workers, machine.cores))
+        ),
         f"THREADS: {threads} a worker, "
         + ("as set" if given["threads"] else "about as many calls as a core carries")
         + f"; {a_worker} of them for calls, the others answer webhooks",

@@ -27,6 +27,7 @@ from store.journal import CallJournal
 from store.outbox import Outbox
 from web import CALLS, JOURNAL, OUTBOX, SETTINGS, WARM, build_app
 from web.calls import HANDOVER_SECONDS, Calls
+from web.cores import pinning
 from web.metrics import MetricsDirectory
 from web.preparation import Preparation
 
@@ -147,6 +148,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "when_ready": self._when_ready,
             "post_worker_init": drain_on_exit,
             "loglevel": settings.log_level,
+            **(pinning(settings.workers) if settings.pin_workers else {}),
             **self._metrics.gunicorn_settings(),
         }.items():
             self.cfg.set(name, value)

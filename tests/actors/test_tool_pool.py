@@ -35,6 +35,12 @@ def whereabouts(whose: CallContext) -> dict[str, object]:
 
 
 @tool(process=True)
+def cores() -> list[int]:
+    """Say where this may run."""
+    return sorted(os.sched_getaffinity(0))
+
+
+@tool(process=True)
 def divide(a: int, b: int) -> float:
     """Divide."""
     if a < 0:
@@ -142,6 +148,18 @@ def test_a_tool_can_run_in_another_process_and_knows_the_call() -> None:
     output = json.loads(answer(whereabouts).output)
     assert output["pid"] != os.getpid()
     assert output["language"] == "en"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="nothing can be kept on a core here")
+@pytest.mark.usefixtures("own_pool")
+def test_a_tool_has_all_cores_although_the_worker_keeps_to_one() -> None:
+    available = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(available)})
+    try:
+        output = answer(cores).output
+    finally:
+        os.sched_setaffinity(0, available)
+    assert json.loads(output) == sorted(available)
 
 
 @pytest.mark.usefixtures("pool")

@@ -1,6 +1,7 @@
 """What a worker takes while nobody calls. Heavy modules load when they are used, and not before."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks.process_tree import use_of
 from simulator.server_process import RUN, ServerProcess, server_settings
+from tests.probe import wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,11 +26,35 @@ def test_a_worker_at_rest_stays_small(kind: str, tmp_path: Path) -> None:
     settings = server_settings("ws://127.0.0.1:9/v1/realtime", "0" * 32, tmp_path)
     command = [sys.executable, str(RUN), "serve", "--watch-parent", "--worker", kind]
     with ServerProcess(settings | {"WORKERS": str(WORKERS)}, tmp_path, command) as server:
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        workers = [int(child) for child in children if _runs_the_server(int(child))]
+        workers = _workers(server)
         assert len(workers) == WORKERS
         sizes = [use_of(worker).memory_mib for worker in workers]
     assert all(10 < size < WORKER_MIB for size in sizes), sizes
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < WORKERS, reason="needs a core for each worker")
+def test_each_worker_keeps_to_a_core_of_its_own_and_so_does_one_that_takes_its_place(tmp_path: Path) -> None:
+    settings = server_settings("ws://127.0.0.1:9/v1/realtime", "0" * 32, tmp_path)
+    with ServerProcess(settings | {"WORKERS": str(WORKERS)}, tmp_path) as server:
+        first, second = _workers(server)
+        before = {first: _core(first), second: _core(second)}
+        assert before[first] != before[second]
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: len({*_workers(server)} - {first}) == WORKERS, "another worker is there")
+        (third,) = {*_workers(server)} - {first, second}
+        wait_until(lambda: _core(third) == before[first], "it keeps to the core that was left")
+        assert _core(second) == before[second]
+
+
+def _workers(server: ServerProcess) -> list[int]:
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return [int(child) for child in children if _runs_the_server(int(child))]
+
+
+def _core(pid: int) -> int | None:
+    """The one core that all of its threads keep to."""
+    cores = {core for task in os.listdir(f"/proc/{pid}/task") for core in os.sched_getaffinity(int(task))}
+    return cores.pop() if len(cores) == 1 else None
 
 
 def _runs_the_server(pid: int) -> bool:

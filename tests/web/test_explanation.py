@@ -1,5 +1,6 @@
 """What is said of a machine and its settings."""
 
+import os
 from typing import Any
 
 import pytest
@@ -20,11 +21,19 @@ def explained(
 def test_each_setting_is_said_with_its_reason() -> None:
     worker, workers, threads, calls, cores, *advice = explained(workers=2, threads=100)
     assert worker.startswith("worker: gthread, ")
-    assert workers == "WORKERS: 2, as set"
+    assert workers.startswith("WORKERS: 2, as set")
     assert threads == "THREADS: 100 a worker, as set; 96 of them for calls, the others answer webhooks"
     assert calls.startswith("calls: room for 192, limited by THREADS; ")
     assert cores.startswith("cores: they carry about 300 calls")
     assert advice == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="nothing can be kept on a core here")
+def test_where_workers_stay_on_cores_of_their_own_it_says_so() -> None:
+    said = "each stays on a core of its own"
+    assert said in explained(workers=2)[1]
+    assert said not in explained(workers=3)[1]
+    assert said not in explained(workers=2, pin_workers=False)[1]
 
 
 def test_what_is_not_set_comes_from_the_machine() -> None:

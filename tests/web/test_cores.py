@@ -1,0 +1,51 @@
+"""Which core each worker is kept on; that it stays there is seen end to end, in test_at_rest.py."""
+
+import os
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from web.cores import least_taken, pinning, pins
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="nothing can be kept on a core here"
+)
+
+
+@given(st.sets(st.integers(0, 31), min_size=1, max_size=8), st.data())
+def test_workers_that_come_and_go_are_spread_evenly(cores: set[int], data: st.DataObject) -> None:
+    taken: list[int] = []
+    for _ in range(data.draw(st.integers(1, 20))):
+        taken.append(least_taken(cores, taken))
+        counts = Counter(dict.fromkeys(cores, 0) | Counter(taken))
+        assert max(counts.values()) - min(counts.values()) <= 1
+    # One dies, and another one takes its place.
+    gone = taken.pop(data.draw(st.integers(0, len(taken) - 1)))
+    before = Counter(taken)
+    assert before[least_taken(cores, taken)] <= before[gone]
+
+
+@pytest.mark.parametrize(("workers", "cores", "pinned"), [(1, 2, True), (2, 2, True), (3, 2, False)])
+def test_each_has_a_core_or_none_has(workers: int, cores: int, pinned: bool) -> None:
+    assert pins(workers, cores) is pinned
+
+
+def test_an_interpreter_whose_threads_run_at_the_same_time_needs_its_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert pinning(1) == {}
+
+
+def test_a_worker_gets_the_core_that_a_dead_one_has_left() -> None:
+    cores = os.sched_getaffinity(0)
+    hooks = pinning(len(cores))
+    live = {pid: SimpleNamespace(core=core) for pid, core in enumerate(sorted(cores)[1:])}
+    worker = SimpleNamespace()
+    hooks["pre_fork"](SimpleNamespace(WORKERS=live), worker)
+    assert worker.core == min(cores)
+    assert pinning(len(cores) + 1) == {}
