@@ -194,8 +194,9 @@ class Settings(BaseSettings):
     """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 160."""
 
     pin_workers: bool = True
-    """Whether each worker stays on a core of its own, where there are as many: its threads, of which one runs at a
-    time, cost half as much there. Not where other programs keep the same cores busy. Default: true."""
+    """Whether each worker stays on a core of its own, with the programs that its tools start, where there are as many
+    cores: its threads, of which one runs at a time, cost much less there. Not where other programs keep the same
+    cores busy. Default: true."""
 
     lateness_limit_ms: float = Field(10.0, ge=0, le=10_000, allow_inf_nan=False)
     """Milliseconds that a worker's threads may wake too late, one time in ten, before it takes no new calls: with

@@ -52,9 +52,11 @@ def _workers(server: ServerProcess) -> list[int]:
 
 
 def _core(pid: int) -> int | None:
-    """The one core that all of its threads keep to."""
-    cores = {core for task in os.listdir(f"/proc/{pid}/task") for core in os.sched_getaffinity(int(task))}
-    return cores.pop() if len(cores) == 1 else None
+    """The one core that all of its threads keep to, as a batch."""
+    tasks = [int(task) for task in os.listdir(f"/proc/{pid}/task")]
+    cores = {core for task in tasks for core in os.sched_getaffinity(task)}
+    batch = all(os.sched_getscheduler(task) == os.SCHED_BATCH for task in tasks)
+    return cores.pop() if batch and len(cores) == 1 else None
 
 
 def _runs_the_server(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections import Counter
 from types import SimpleNamespace
 
@@ -39,6 +40,30 @@ def test_an_interpreter_whose_threads_run_at_the_same_time_needs_its_cores(
 ) -> None:
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     assert pinning(1) == {}
+
+
+@pytest.mark.parametrize(("policy", "then"), [("SCHED_OTHER", "SCHED_BATCH"), ("SCHED_IDLE", "SCHED_IDLE")])
+def test_a_worker_is_a_batch_unless_it_was_scheduled_in_another_way(policy: str, then: str) -> None:
+    core = min(os.sched_getaffinity(0))
+    found: list[object] = []
+
+    def work() -> None:  # in a thread, of which alone this is true then
+        os.sched_setscheduler(0, getattr(os, policy), os.sched_param(0))
+        pinning(1)["post_fork"](None, SimpleNamespace(core=core))
+        found.extend((os.sched_getaffinity(0), os.sched_getscheduler(0)))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert found == [{core}, getattr(os, then)]
+
+
+def test_where_it_is_not_allowed_the_worker_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, cores: set[int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    pinning(1)["post_fork"](None, SimpleNamespace(core=0))
 
 
 def test_a_worker_gets_the_core_that_a_dead_one_has_left() -> None:
