@@ -40,7 +40,7 @@ class OwnedSocket:
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+        self._socket = connection = _limit_waiting(connection)
         self.upgraded = False
         """Whether the answer to the upgrade was ours; a refusal is the server's to send."""
         self.ended_by = ""
@@ -55,7 +55,6 @@ class OwnedSocket:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-        _limit_waiting(connection)
 
     def send(self, data: bytes) -> int:
         """All of `data`, or an OSError."""
@@ -116,8 +115,8 @@ class OwnedSocket:
         return self._socket.fileno()
 
 
-def _limit_waiting(connection: socket.socket) -> None:
-    """Nothing waits for this connection for more than SILENT_SECONDS.
+def _limit_waiting(connection: socket.socket) -> socket.socket:
+    """The same connection, for which nothing waits for more than SILENT_SECONDS.
 
     The kernel sees to it, and fails with EAGAIN: with a timeout of its own Python polls before each read and write,
     which is one more system call for every frame. In greenlets no socket blocks, and it sees to it itself.
@@ -128,12 +127,14 @@ def _limit_waiting(connection: socket.socket) -> None:
         limit = struct.pack("ll", seconds, int((SILENT_SECONDS - seconds) * 1_000_000))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    else:
-        from web.green_socket import GreenSocket
+        return connection
+    # Whoever started the server: gevent's makes sockets of gevent's own class.
+    from web.green_socket import GreenSocket
 
-        assert isinstance(connection, GreenSocket)
-        connection.settimeout(SILENT_SECONDS)
-        connection.limit_silence(SILENT_SECONDS)
+    green = GreenSocket(fileno=connection.detach())
+    green.settimeout(SILENT_SECONDS)
+    green.limit_silence(SILENT_SECONDS)
+    return green
 
 
 def own_upgraded_sockets(app: _WSGI) -> _WSGI:
@@ -151,8 +152,7 @@ def own_upgraded_sockets(app: _WSGI) -> _WSGI:
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         for key in _SOCKET_KEYS:
             if key in environ:
-                # One of this process's own class: gevent's server makes its own.
-                owned = OwnedSocket(socket.socket(fileno=environ[key].dup().detach()))
+                owned = OwnedSocket(environ[key].dup())
                 environ[key] = owned
                 try:
                     return app(environ, start_response)

@@ -87,11 +87,12 @@ def test_serve_without_a_key_uses_the_offline_model_and_says_so(tmp_path: Path) 
     assert audible_seconds(assistant, 0, 60) > 0.3
 
 
+@pytest.mark.parametrize("kind", ["gthread", "gevent"])
 def test_a_plain_gunicorn_runs_the_application_with_nothing_but_the_environment(
-    stage: Stage, tmp_path: Path
+    stage: Stage, tmp_path: Path, kind: str
 ) -> None:
     settings = server_settings(stage.model, tmp_path)
-    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "160", "--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", "-k", kind, "--threads", "154", "--no-control-socket"]
     bind = ["-b", f"127.0.0.1:{settings['PORT']}", "web:create_app()"]
     with (
         ServerProcess(settings, tmp_path, [*command, *bind]) as server,
