@@ -14,12 +14,15 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 
-def least_taken(cores: Iterable[int], taken: Iterable[int]) -> int:
-    """The core that the fewest of `taken` name; of several any: another server may have its workers here as well."""
+def least_taken(cores: Collection[int], taken: Iterable[int | None]) -> int:
+    """The core that the fewest of `taken` name; of several any: another server may have its workers here as well.
+
+    None among them is a worker that keeps to no core.
+    """
     times = Counter(taken)
     least = min(times[core] for core in cores)
     return random.choice([core for core in cores if times[core] == least])
@@ -45,7 +48,9 @@ def pinning(workers: int) -> dict[str, Callable[[Any, Any], None]]:
 
     def choose(arbiter: Any, worker: Any) -> None:
         # In the master: of a worker that died its own core is free again, and at a reload there are two on each.
-        worker.core = least_taken(cores, (each.core for each in arbiter.WORKERS.values()))
+        # Those that leave may be of before PIN_WORKERS; what this raised would end the master, and all calls.
+        taken = (getattr(each, "core", None) for each in arbiter.WORKERS.values())
+        worker.core = least_taken(cores, taken)
 
     def pin(arbiter: Any, worker: Any) -> None:
         # In the worker, while its only thread is this one: those to come inherit it.

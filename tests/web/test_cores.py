@@ -74,3 +74,10 @@ def test_a_worker_gets_the_core_that_a_dead_one_has_left() -> None:
     hooks["pre_fork"](SimpleNamespace(WORKERS=live), worker)
     assert worker.core == min(cores)
     assert pinning(len(cores) + 1) == {}
+
+
+def test_a_reload_may_begin_to_pin_where_the_workers_that_leave_were_not_pinned() -> None:
+    """gunicorn's master ends with what its hooks raise, and every call with it."""
+    worker = SimpleNamespace()
+    pinning(1)["pre_fork"](SimpleNamespace(WORKERS={1: SimpleNamespace()}), worker)
+    assert worker.core in os.sched_getaffinity(0)
