@@ -1,5 +1,6 @@
 """Processes in which tools run that would hold the interpreter's lock of the server."""
 
+import contextlib
 import faulthandler
 import importlib
 import multiprocessing
@@ -101,7 +102,8 @@ _interruptible = False
 
 def _prepare_process(lifeline: Connection, cores: set[int]) -> None:
     if cores:
-        os.sched_setaffinity(0, cores)
+        with contextlib.suppress(OSError):  # they may have been taken away since; it runs where it may
+            os.sched_setaffinity(0, cores)
     # Ctrl-C is for the server, which ends its calls first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _interrupt)

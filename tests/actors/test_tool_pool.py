@@ -162,6 +162,12 @@ def test_a_tool_has_all_cores_although_the_worker_keeps_to_one() -> None:
     assert json.loads(output) == sorted(available)
 
 
+@pytest.mark.usefixtures("own_pool")
+def test_a_tool_runs_although_its_cores_are_not_to_be_had_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_pool, "_cores_at_first", {1023})
+    assert answer(divide, a=1, b=2).output == "0.5"
+
+
 @pytest.mark.usefixtures("pool")
 def test_a_tool_in_another_process_answers_as_it_would_here(logs: ExpectedLogs) -> None:
     logs.expect("CA1: tool divide failed")
