@@ -190,8 +190,8 @@ class Settings(BaseSettings):
     """Seconds that calls have, when their process is to end, to end by themselves or to reach a pause at which
     another process takes them over. Default: 20."""
 
-    threads: int = Field(160, ge=1, le=10000)
-    """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 160."""
+    threads: int = Field(154, ge=1, le=10000)
+    """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 154."""
 
     pin_workers: bool = True
     """Whether each worker stays on a core of its own, with the programs that its tools start, where there are as many
@@ -200,7 +200,8 @@ class Settings(BaseSettings):
 
     lateness_limit_ms: float = Field(10.0, ge=0, le=10_000, allow_inf_nan=False)
     """Milliseconds that a worker's threads may wake too late, one time in ten, before it takes no new calls: with
-    more of them all would sound bad. 0 takes them until THREADS are used up. Default: 10."""
+    more of them all would sound bad. A quarter of it where it has no processor time left. 0 takes them until THREADS
+    are used up. Default: 10."""
 
     workers: int = Field(default_factory=_cores, ge=1, le=1024)
     """Processes that serve. Default: one for each core this process may use."""

@@ -1,6 +1,6 @@
 """What calls need of gunicorn, for whoever starts it without `run.py serve`: it reads this file by itself.
 
-`gunicorn -k gthread --threads 160 'web:create_app()'`, in this folder, hands its calls over before it ends itself.
+`gunicorn -k gthread --threads 154 'web:create_app()'`, in this folder, hands its calls over before it ends itself.
 """
 
 keepalive = 0

@@ -31,7 +31,7 @@ def test_a_key_alone_gives_the_defaults() -> None:
     assert settings.openai_realtime_model == "gpt-realtime-2.1"
     assert settings.openai_realtime_dialect == "openai"
     assert settings.twilio_account_sid is None
-    assert (settings.host, settings.port, settings.threads) == ("127.0.0.1", 8080, 160)
+    assert (settings.host, settings.port, settings.threads) == ("127.0.0.1", 8080, 154)
     assert settings.workers == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else True
     assert settings.workers >= 1
     assert settings.stream_token_ttl == 60

@@ -55,6 +55,12 @@ def payloads(probe: Probe) -> list[str]:
     return [message.payload for message in probe.told()]
 
 
+def test_a_frame_lasts_as_long_as_its_audio_and_not_as_long_as_usual(reader: Reader) -> None:
+    payload = base64.b64encode(b"\xff" * 100).decode()
+    reader.receive("media", media={"track": "inbound", "chunk": "1", "timestamp": "5", "payload": payload})
+    assert reader.model.told() == [CallerAudio(12.5, payload)]
+
+
 def test_caller_audio_goes_straight_to_the_model_and_unchanged(reader: Reader) -> None:
     reader.receive("media", media={"track": "inbound", "chunk": "1", "timestamp": "5", "payload": FRAME})
     assert reader.told() == [[], [], [CallerAudio(20.0, FRAME)]]

@@ -70,7 +70,7 @@ def test_readiness_is_public_in_every_mode(app: Flask) -> None:
     answer = app.test_client().get("/ready", headers={"X-Forwarded-For": "192.0.2.1"})
     assert (answer.status_code, answer.json) == (
         200,
-        {"status": "ready", "calls": 0, "limit": 156, "late_ms": 0.0},
+        {"status": "ready", "calls": 0, "limit": 150, "late_ms": 0.0},
     )
 
 

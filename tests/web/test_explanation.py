@@ -36,6 +36,11 @@ def test_where_workers_stay_on_cores_of_their_own_it_says_so() -> None:
     assert said not in explained(workers=2, pin_workers=False)[1]
 
 
+@pytest.mark.parametrize("kind", ["gthread", "gevent"])
+def test_there_is_no_advice_against_what_is_so_by_default(kind: WorkerKind) -> None:
+    assert not any(line.startswith("advice: ") for line in explained(kind))
+
+
 def test_what_is_not_set_comes_from_the_machine() -> None:
     lines = "\n".join(explained())
     assert "one for each of the 2 cores" in lines
