@@ -30,11 +30,6 @@ class KeptAudio:
         if len(self._ulaw) > self._limit_bytes + SLACK_BYTES:
             self._forget()
 
-    @property
-    def held_bytes(self) -> int:
-        """How much audio is held, the slack included."""
-        return len(self._ulaw)
-
     def limit(self, limit_ms: float) -> None:
         """Keep so much from now on, of what is kept now and what follows."""
         self._forget()
