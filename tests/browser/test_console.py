@@ -25,6 +25,8 @@ expect.set_options(timeout=PATIENCE_MS)
 
 PATIENCE = PATIENCE_MS / 1000
 QUESTION, ANSWER = "What do you have?", "We have one and two and three."
+SOME_WAVES = re.compile(".{200}", re.DOTALL)
+"""In a path's data. What waits by a function in the page is refused by its policy, as soon as it has to wait."""
 axe = test_accessibility.axe
 ASSISTANT = Path(__file__).parents[2] / "assistant.toml"
 
@@ -131,8 +133,8 @@ def test_a_call_is_followed_word_by_word_and_to_its_end(page: Page, desk: Server
         expect(page.get_by_text(re.compile("interrupted, silent after"))).to_be_visible()
         expect(page.locator("#fact-interruptions")).to_have_text("1")
         expect(page.locator(".timeline .mark")).to_have_count(1)
-        page.wait_for_function("document.querySelector('.wave.caller').getAttribute('d').length > 200")
-        page.wait_for_function("document.querySelector('.wave.assistant').getAttribute('d').length > 200")
+        expect(page.locator(".wave.caller")).to_have_attribute("d", SOME_WAVES)
+        expect(page.locator(".wave.assistant")).to_have_attribute("d", SOME_WAVES)
         ended(phone)
         expect(page.locator("#state")).to_have_text("Caller hung up")
         expect(page.get_by_role("link", name="Recording")).to_be_visible()
@@ -310,7 +312,7 @@ def test_closed_pages_leave_the_server_free(page: Page, desk: ServerProcess, log
     with calling(desk) as phone:
         for _ in range(12):
             page.goto(f"{desk.url}/console/calls/{phone.call_sid}")
-            page.wait_for_function("document.querySelector('#conversation li') !== null")
+            expect(page.locator("#conversation li").first).to_be_visible()
             page.goto("about:blank")
         with calling(desk, "+4930111333") as other:
             see(page, desk, other)
@@ -328,7 +330,7 @@ def test_axe_finds_nothing_on_the_console_s_pages(page: Page, desk: ServerProces
         test_accessibility.check(page, axe)
         see(page, desk, phone)
         ask(phone)
-        page.wait_for_function("document.querySelector('.wave.caller').getAttribute('d').length > 200")
+        expect(page.locator(".wave.caller")).to_have_attribute("d", SOME_WAVES)
         test_accessibility.check(page, axe)
         page.get_by_role("button", name="Hang up …").click()
         test_accessibility.check(page, axe)

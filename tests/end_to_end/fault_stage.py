@@ -1,5 +1,7 @@
 """Five calls at five moments, to be struck by one fault."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -104,6 +106,16 @@ class Lane:
     def workers(self) -> list[int]:
         path = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
+
+    def put_to_sleep(self, worker: int) -> None:
+        """Have the worker with this process id do nothing until `wake`."""
+        self.asleep = worker
+        os.kill(worker, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        if self.asleep:
+            os.kill(self.asleep, signal.SIGCONT)
+        self.asleep = 0
 
     def hold(self) -> None:
         """Let the next session wait while it is being set up: its configuration has come and is not answered."""
@@ -237,6 +249,7 @@ class Scene:
             for call in self.calls:
                 stack.callback(call.phone.close)
             stack.callback(self.lane.release)
+            stack.callback(self.lane.wake)
             self._prepare(dialled_later)
             for call in self.calls:
                 call.struck_at = call.ear.now

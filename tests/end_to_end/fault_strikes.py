@@ -184,18 +184,29 @@ def leave_one_worker(lane: Lane) -> None:
     while len(lane.workers) != 2:  # the last scene's may be ending
         assert time.monotonic() < deadline, f"there should be two workers, not {lane.workers}"
         threading.Event().wait(0.05)
-    lane.held_worker, asleep = lane.workers
-    os.kill(asleep, signal.SIGSTOP)
-    lane.asleep = asleep
+    lane.held_worker, other = lane.workers
+    lane.put_to_sleep(other)
+    while not may_be_written(lane.database):  # it fell asleep in a transaction
+        assert time.monotonic() < deadline, "somebody keeps the database locked"
+        lane.wake()
+        threading.Event().wait(0.05)
+        lane.put_to_sleep(other)
 
 
-def wake(lane: Lane) -> None:
-    os.kill(lane.asleep, signal.SIGCONT)
+def may_be_written(database: Path) -> bool:
+    connection = sqlite3.connect(database, timeout=1, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE").connection.rollback()
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def to_worker(number: signal.Signals) -> Strike:
     def strike(scene: Scene) -> None:
-        wake(scene.lane)
+        scene.lane.wake()
         os.kill(scene.lane.held_worker, number)
 
     return strike
@@ -203,7 +214,7 @@ def to_worker(number: signal.Signals) -> Strike:
 
 def to_master(number: signal.Signals) -> Strike:
     def strike(scene: Scene) -> None:
-        wake(scene.lane)
+        scene.lane.wake()
         os.kill(scene.lane.server.pid, number)
 
     return strike

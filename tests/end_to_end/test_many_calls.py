@@ -14,11 +14,12 @@ from simulator.call_result import CallResult
 from simulator.phone_events import Spoke
 from simulator.script import silence, tone
 from simulator.server_process import ServerProcess, server_settings
+from store.sqlite_file import READERS
 from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, SPOKEN_FALLBACK, Stage
 
 
 def census(master: int) -> Counter[str]:
-    """Threads and open descriptors, by what they are, of a server's processes."""
+    """Threads and open descriptors, by what they are or by the file's name, of a server's processes."""
     count: Counter[str] = Counter()
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -26,9 +27,8 @@ def census(master: int) -> Counter[str]:
             if parent is None or master not in (int(parent[1]), int(status.parent.name)):
                 continue
             count["threads"] += len(list((status.parent / "task").iterdir()))
-            count.update(
-                os.readlink(descriptor).partition(":")[0] for descriptor in (status.parent / "fd").iterdir()
-            )
+            links = [os.readlink(descriptor) for descriptor in (status.parent / "fd").iterdir()]
+            count.update(link.rpartition("/")[2].partition(":")[0] for link in links)
         except OSError:  # a process or descriptor that has just gone
             continue
     return count
@@ -45,6 +45,8 @@ def await_census(stage: Stage, reached: Callable[[Counter[str]], bool]) -> Count
 ALL_THREADS = 2 + 2 * (4 + 16)
 """The master with its watch on the parent; in each worker its main thread, drain, clock, journal and the pool.
 The pools start a thread when none is idle, so there may be fewer for a while."""
+DATABASE_FILES = 2 * (1 + READERS)
+"""In each worker one for the connection that writes and those that read, which are made when they are needed."""
 
 
 def twenty_calls(stage: Stage) -> list[CallResult]:
@@ -66,7 +68,9 @@ def test_twenty_calls_at_once_complete_and_leave_nothing_behind(stage: Stage) ->
     """Two workers of 16 threads each: ten calls a worker, if neither takes more than it has threads for."""
     twenty_calls(stage)
     idle = census(stage.server.pid)
-    idle["threads"] = max(idle["threads"], ALL_THREADS)
+    idle |= Counter(
+        {"threads": ALL_THREADS, "switchboard.db": DATABASE_FILES, "switchboard.db-wal": DATABASE_FILES}
+    )
     before = len(stage.model.sessions)
     results = twenty_calls(stage)
     assert all(result.reason == "caller" and not result.errors for result in results)
