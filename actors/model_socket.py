@@ -33,7 +33,6 @@ PERMANENT_CLOSE_CODES = frozenset({3000, 4000})
 PERMANENT_STATUSES = frozenset({401, 403, 404})
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The API's own limit is 15 MiB an event."""
-READ_BYTES = 4 * 1024
 LONGEST_FRAME_BYTES = 1024 * 1024
 """What is longer, which no audio is, the library puts together."""
 KEYS = 256
@@ -215,7 +214,7 @@ class ModelSocket:
             found = frames.take()
             if isinstance(found, str):
                 return found
-            if found is None and (data := connection.recv(READ_BYTES)):
+            if found is None and (data := connection.recv(frames.read_bytes)):
                 frames.feed(data)
                 continue
             # A ping, a close or what only the library understands; or the end, which it has its own words for.

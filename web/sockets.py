@@ -78,7 +78,7 @@ class OwnedSocket:
                 self.receive(found)
             if found is not None:
                 return found
-            if not (data := self._recv(size)):
+            if not (data := self._recv(frames.read_bytes)):
                 return data
             frames.feed(data)
 

@@ -19,6 +19,10 @@ _WHOLE_TEXT = 0x81
 _CONTROL = (0x88, 0x89, 0x8A)
 _MASKED = 0x80
 _LONGEST_CONTROL = 125
+_SMALL_READ_BYTES = 479
+"""A frame of 20 ms fits in. For so much, with what Python adds to it, the interpreter has memory of its own, which is
+warm from whoever had it last; more comes from the C library, which has other memory for each thread."""
+_LARGE_READ_BYTES = 4 * 1024
 
 
 class FrameReader:
@@ -31,9 +35,12 @@ class FrameReader:
         self._data = b""
         self._at = 0
         self._left = False
+        self.read_bytes = _SMALL_READ_BYTES
+        """How many bytes to ask the kernel for next: more, where the last time there were more than were asked for."""
 
     def feed(self, data: bytes) -> None:
         """Bytes have come."""
+        self.read_bytes = _SMALL_READ_BYTES if len(data) < _SMALL_READ_BYTES else _LARGE_READ_BYTES
         rest = self._data[self._at :] if self._at < len(self._data) else b""
         self._data = rest + data if rest else data
         self._at = 0
