@@ -17,7 +17,7 @@ from simulator.server_process import ServerProcess
 from simulator.session import RealtimeSession
 from store.database import Database
 from store.history import History
-from tests.end_to_end.stage import PATIENCE, Greeting, Stage, finished, server_settings
+from tests.end_to_end.stage import EVER, PATIENCE, Greeting, Stage, finished, server_settings
 from tests.probe import wait_until
 
 pytestmark = pytest.mark.slow
@@ -113,7 +113,7 @@ def test_an_assistant_is_built_while_the_caller_speaks_and_nothing_of_that_is_lo
         phone.dial()
         phone.say(spoken + silence(300)).wait(PATIENCE)
         session = office.stage.model.await_session(before + 1, PATIENCE)
-        phone.await_assistant(PATIENCE)
+        phone.await_assistant(PATIENCE, EVER)
         phone.hang_up()
         finished(phone)
     assert session.closed.wait(PATIENCE)
