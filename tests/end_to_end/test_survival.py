@@ -24,6 +24,7 @@ from store.journal import CallJournal
 from tests.end_to_end.phrasebook import Phrasebook, spoken
 from tests.end_to_end.relay import Relay, first_ready
 from tests.end_to_end.stage import EVER, PATIENCE, Stage, server_settings
+from tests.probe import wait_until
 
 CALLS = 20
 DEAD_AIR_MS = 2000
@@ -42,6 +43,7 @@ GREETING_MS = 400
 STORY = " ".join(f"word{number}" for number in range(200))
 UNKNOWN_MS = 1200
 """How far the caller has heard an answer is told in steps of half a second, and written down a moment later."""
+NOON = "It is noon"
 REST = "and so on until the end"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
@@ -51,7 +53,7 @@ def book() -> Phrasebook:
     return Phrasebook(
         {
             "Tell me a story": [spoken(STORY, 40_000)],
-            "What time is it?": [spoken("It is noon", 600)],
+            "What time is it?": [spoken(NOON, 600)],
             "And what day?": [spoken("It is Monday", 600)],
             "I have a long question": [spoken("Here is a short answer", 600)],
         },
@@ -121,6 +123,24 @@ def begin_to_speak(calls: list[Call], script: Phrasebook) -> None:
         call.speech = call.phone.say(script.audio("I have a long question", 3000))
 
 
+def await_written(database_url: str, calls: list[Call]) -> None:
+    """Until the journal knows that the answers were heard: who is killed takes along what a moment ago was."""
+    database = Database(database_url)
+    journal = CallJournal(database)
+
+    def written(call: Call) -> bool:
+        known = journal.load(call.phone.call_sid)
+        return known is not None and any(entry.heard_text == NOON for entry in known.entries)
+
+    try:
+        for call in calls:
+            if not call.listens:
+                wait_until(lambda call=call: written(call), f"{NOON} is in the journal", PATIENCE)  # type: ignore[misc]
+    finally:
+        journal.close()
+        database.close()
+
+
 def go_on(calls: list[Call], script: Phrasebook) -> list[CallResult]:
     """See to it that every call has come to another stream, and is answered there; then hang up."""
     for call in calls:
@@ -149,7 +169,7 @@ def check(results: list[CallResult], sessions: tuple[RealtimeSession, ...], scri
     assert len(stories) == CALLS // 2
     assert [texts for texts in stories if texts[-1] != ("assistant", REST)] == []
     others = [texts for texts in told if texts not in stories]
-    known = [("user", "What time is it?"), ("assistant", "It is noon")]
+    known = [("user", "What time is it?"), ("assistant", NOON)]
     assert [texts for texts in others if texts[1:3] != known] == []
     assert sum(GREETED in question for _, question in script.asked) == CALLS
 
@@ -245,6 +265,7 @@ def test_the_calls_of_a_killed_worker_go_on_in_the_other(tmp_path: Path) -> None
         os.kill(server.pid, signal.SIGTTIN)  # one worker more, which has no calls
         while readiness(server)["calls"]:
             time.sleep(0.05)  # another process has no event to give
+        await_written(database_url(tmp_path), calls)
         begin_to_speak(calls, script)
         os.kill(loaded, signal.SIGKILL)
         results = go_on(calls, script)
@@ -260,6 +281,7 @@ def test_the_calls_of_a_killed_worker_go_on_in_its_successor(tmp_path: Path) -> 
         ServerProcess(settings(model, tmp_path, WORKERS="1"), tmp_path) as server,
         twenty_calls(Stage(server, model, script), script) as calls,
     ):
+        await_written(database_url(tmp_path), calls)
         begin_to_speak(calls, script)
         os.kill(children(server)[0], signal.SIGKILL)
         results = go_on(calls, script)
