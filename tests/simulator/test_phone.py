@@ -43,7 +43,8 @@ from simulator.webhook import WebhookError
 from wire.g711 import decode_ulaw
 
 TOKEN = "12345"
-SOON = 5.0
+SOON = 15.0
+"""For what must come; nothing waits so long for what must not."""
 SILENCE = b"\xff" * 160
 LOUD = b"\x80\x00"  # the loudest there is, up and down
 

@@ -33,6 +33,7 @@ class Client:
             compression=None,
             max_size=None,
             ping_interval=None,
+            max_queue=None,  # who does not read on sees no end of the connection either, for ten seconds
         )
         self.socket: ClientConnection = self._connecting.__enter__()
         self.seen: list[dict[str, Any]] = []
