@@ -893,7 +893,7 @@ def test_speech_comes_at_the_pace_asked_for_in_deltas_of_the_size_asked_for(line
 
 
 def test_the_pace_may_be_changed_for_sessions_to_come(line: Line) -> None:
-    model = line.model_for(Script([ScriptedReply(audio=tone(1000))]), pace=1)
+    model = line.model_for(Script([ScriptedReply(audio=tone(10_000))]), pace=1)
     model.pace = FAST
     assert model.pace == FAST
     client = line.client()
@@ -902,11 +902,11 @@ def test_the_pace_may_be_changed_for_sessions_to_come(line: Line) -> None:
     client.send("response.create")
     began = time.monotonic()
     client.until("response.output_audio.done")
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 9
 
 
 def test_events_are_answered_while_the_assistant_speaks(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(8000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -930,7 +930,7 @@ def test_a_second_say_is_refused_while_the_first_is_spoken(line: Line) -> None:
     client = line.open(pace=8)
     client.configure()
     session = line.model.await_session()
-    session.say(tone(5000))
+    session.say(tone(60_000))
     with pytest.raises(RefusalError, match="active response"):
         session.say("Again.")
 
