@@ -44,12 +44,12 @@ class Client:
     def send(self, event_type: str, **fields: Any) -> None:
         self.socket.send(orjson.dumps({"type": event_type, **fields}), text=True)
 
-    def next(self, timeout: float = 5) -> dict[str, Any]:
+    def next(self, timeout: float = 15) -> dict[str, Any]:
         event: dict[str, Any] = orjson.loads(self.socket.recv(timeout))
         self.seen.append(event)
         return event
 
-    def until(self, event_type: str, timeout: float = 5) -> dict[str, Any]:
+    def until(self, event_type: str, timeout: float = 15) -> dict[str, Any]:
         """Read on to the next event of a type, and return it."""
         while (event := self.next(timeout))["type"] != event_type:
             pass
@@ -285,7 +285,7 @@ def test_the_next_response_is_charged_with_the_conversation_and_finds_it_cached(
 
 
 def test_the_callers_speech_cancels_the_response_at_once(line: Line) -> None:
-    client = line.open(ScriptedReply(text="a long answer", audio=tone(10_000)), "Yes?", pace=8)
+    client = line.open(ScriptedReply(text="a long answer", audio=tone(80_000)), "Yes?", pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -305,7 +305,7 @@ def test_the_callers_speech_cancels_the_response_at_once(line: Line) -> None:
     ]
     assert "response.output_audio_transcript.delta" not in after
     item = line.model.await_session().items[0]
-    assert item.audio_ms == len(client.audio()) // 8 < 10_000
+    assert item.audio_ms == len(client.audio()) // 8 < 80_000
     client.hear(silence(500))
     assert client.until("response.created")["response"]["id"] != response["id"]
     client.until("response.done")
@@ -330,7 +330,7 @@ def test_as_many_deltas_as_asked_for_come_late(line: Line, late: int) -> None:
 
 
 def test_a_late_delta_costs_no_more_than_the_response_may(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), pace=2)
+    client = line.open(ScriptedReply(audio=tone(4000)), pace=0.05)
     client.configure()
     client.send("response.create", response={"max_output_tokens": 6})
     client.until("response.output_audio.delta")
@@ -381,14 +381,14 @@ def test_a_transcription_model_takes_what_is_its_own(line: Line, transcription: 
 
 
 def test_without_interrupt_response_the_answer_goes_on(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(2000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(16_000)), pace=8)
     client.configure(audio={"input": {"turn_detection": {"type": "server_vad", "interrupt_response": False}}})
     client.send("response.create")
     client.until("response.output_audio.delta")
     client.hear(tone(200) + silence(500))
     assert client.refusal()["code"] == "conversation_already_has_active_response"
     assert client.until("response.done")["response"]["status"] == "completed"
-    assert len(client.audio()) == 16_000
+    assert len(client.audio()) == 16_000 * 8
 
 
 def test_without_create_response_the_client_asks(line: Line) -> None:
@@ -491,7 +491,7 @@ def test_instructions_of_a_response_are_followed(line: Line) -> None:
 
 
 def test_a_second_response_is_refused_while_one_is_active(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -501,7 +501,7 @@ def test_a_second_response_is_refused_while_one_is_active(line: Line) -> None:
 
 
 def test_a_response_is_cancelled_on_request(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     response_id = client.until("response.output_audio.delta")["response_id"]
@@ -515,7 +515,7 @@ def test_a_response_is_cancelled_on_request(line: Line) -> None:
 
 
 def test_an_out_of_band_response_runs_beside_and_leaves_no_trace(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), "note", pace=8)
+    client = line.open(ScriptedReply(audio=tone(16_000)), "note", pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -847,7 +847,7 @@ def test_a_writer_that_fails_closes_the_socket(line: Line, logs: ExpectedLogs) -
         client.next()
     assert ending.value.rcvd is not None
     assert ending.value.rcvd.code == 1011
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
 
 
 def test_audio_that_is_not_base64_is_refused(line: Line) -> None:
@@ -967,12 +967,12 @@ def test_faults_can_be_injected(line: Line) -> None:
         client.next()
     assert ending.value.rcvd is not None
     assert (ending.value.rcvd.code, ending.value.rcvd.reason) == (4001, "enough")
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert session.close_code == 4001
 
 
 def test_a_dropped_connection_ends_without_a_close_frame(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(10_000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -981,7 +981,7 @@ def test_a_dropped_connection_ends_without_a_close_frame(line: Line) -> None:
     with pytest.raises(ConnectionClosed) as ending:
         client.until("response.done")
     assert ending.value.rcvd is None
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert session.close_code == 1006
     session.drop()
 
@@ -993,7 +993,7 @@ def test_a_client_that_hangs_up_ends_the_session_and_its_speech(line: Line) -> N
     client.until("response.output_audio.delta")
     client.socket.close()
     session = line.model.await_session()
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert session.close_code == 1000
     assert not [
         each.name for each in threading.enumerate() if session.id in each.name and "reads" not in each.name
@@ -1027,7 +1027,7 @@ def test_a_session_is_closed_when_its_last_thread_has_ended(line: Line) -> None:
     session.say("A long story.")
     client.until("response.output_audio.delta")
     client.close()
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert script.silent.is_set()
 
 
