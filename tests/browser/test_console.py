@@ -253,7 +253,8 @@ NOTE_WHAT_PLAYS = """() => {
     }
   };
   note();
-  new MutationObserver(note).observe(document.querySelector(".conversation"), { subtree: true, attributeFilter: ["class"] });
+  const marks = { subtree: true, attributeFilter: ["class"] };
+  new MutationObserver(note).observe(document.querySelector(".conversation"), marks);
 }"""
 """What is marked while it plays: some of it for so short a time that whoever looks now and then misses it."""
 
