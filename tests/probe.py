@@ -16,7 +16,7 @@ from actors.model_socket import ModelSocket, ModelSocketError
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 15.0
 """How long a test waits for what must come; nothing here waits for what must not."""
 
 
