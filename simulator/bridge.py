@@ -1,9 +1,9 @@
 """What joins the lines of several calls: everybody in a room hears everybody else, a fixed time later.
 
 Each line runs on its own thread and schedule. All of them count samples of the same clock, so a frame is put to the
-room with the time at which it was said, and taken from it for a time that lies `DELAY_MS` back. Nothing drifts or
-waits, and what one side says is found in the other side's recording exactly that much later. What a thread was too
-late to put in is heard as silence.
+room with the time at which it was said, and taken from it for a time that lies `DELAY_MS` back. Nothing drifts, and
+what one side says is found in the other side's recording exactly that much later. A line whose time has come waits
+for one whose thread is late, on a machine that is busy; what is `PATIENCE_MS` late is heard as silence.
 """
 
 import threading
@@ -13,10 +13,14 @@ from collections import deque
 from wire.g711 import BYTES_PER_MS, SAMPLE_RATE, ULAW_SILENCE, decode_ulaw, encode_ulaw
 
 DELAY_MS = 100
-"""From one mouth to another ear. Long enough for a thread of a busy machine to be a few frames late."""
+"""From one mouth to another ear. Long enough for a thread to be a few frames late without anybody's waiting."""
+
+PATIENCE_MS = 3000
+"""How long a line waits for another one, beyond that."""
 
 _DELAY = DELAY_MS * BYTES_PER_MS
-_KEPT = 1000 * BYTES_PER_MS
+_PATIENCE = PATIENCE_MS * BYTES_PER_MS
+_KEPT = _DELAY + 2 * _PATIENCE
 
 
 class Room:
@@ -49,14 +53,29 @@ class Room:
     def __len__(self) -> int:
         return len(self._members)
 
-    def put(self, member: "Member", start: int, frame: bytes) -> None:
-        if member.muted or member.hold:
-            return
+    @property
+    def talking(self) -> int:
+        """How many hear and are heard by now."""
         with self._lock:
+            return sum(member.said_until is not None for member in self._members)
+
+    def put(self, member: "Member", start: int, frame: bytes) -> None:
+        with self._lock:
+            member.said_until = start + len(frame)
+            if member.muted or member.hold:
+                return
             said = member.said
             said.append((start, frame))
             while said[0][0] < start - _KEPT:
                 said.popleft()
+
+    def awaits(self, listener: "Member", end: int) -> bool:
+        """Whether somebody else who talks has not said yet what is heard before `end`, in the common clock."""
+        with self._lock:
+            return any(
+                member is not listener and member.said_until is not None and member.said_until < end
+                for member in self._members
+            )
 
     def mix(self, listener: "Member", start: int, size: int) -> bytes:
         """What the others said from `start` on, in samples of the common clock."""
@@ -84,11 +103,25 @@ class Member:
         """Neither heard nor hearing."""
         self.said: deque[tuple[int, bytes]] = deque()
         """Read and written by the room."""
+        self.said_until: int | None = None
+        """Up to when it is known what the line says, in samples of the common clock; None: it does not talk yet."""
         self._offset = offset
+
+    def begin(self, start: int) -> None:
+        """From the line's sample time `start` on it hears what is said in the room, and is heard."""
+        self.said_until = self._offset + start
 
     def put(self, start: int, frame: bytes) -> None:
         """Say a frame of mu-law that began at the line's sample time `start`."""
         self.room.put(self, self._offset + start, frame)
+
+    def awaits(self, start: int, size: int, now: int) -> bool:
+        """Whether it is too early to take `size` samples from `start` on, as some other thread is late.
+
+        `now` is the line's sample time; nobody is waited for longer than `PATIENCE_MS`.
+        """
+        end = start + size
+        return now < end + _PATIENCE and self.room.awaits(self, self._offset + end - _DELAY)
 
     def take(self, start: int, size: int) -> bytes:
         """What is heard in `size` samples from the line's sample time `start` on, in mu-law."""
@@ -100,9 +133,11 @@ class Member:
 
 def _cut(said: deque[tuple[int, bytes]], start: int, size: int) -> bytes | None:
     heard: bytearray | None = None
-    for at, frame in said:
+    for at, frame in reversed(said):
         skip = start - at
-        if skip >= len(frame) or at >= start + size:
+        if skip >= len(frame):
+            break  # and what was said before is over as well
+        if at >= start + size:
             continue
         if heard is None:
             heard = bytearray(ULAW_SILENCE * size)

@@ -139,6 +139,12 @@ class Exchange:
             self.stream = None
         self.callbacks.close()
 
+    @property
+    def in_company(self) -> bool:
+        """Whether the call talks in a room. Any thread."""
+        member = self._member
+        return member is not None and member.said_until is not None
+
     def hang_up(self, reason: EndReason) -> None:
         """End the call, by the caller or a REST update. Any thread."""
         self.pacer.command(lambda: self._end(reason))

@@ -172,6 +172,11 @@ class Handset:
         """Block until the DTMF tones heard contain `digits`. Tones are heard only in a phone network."""
         self._await(lambda: digits in self.digits_heard, timeout, f"{digits} was not heard")
 
+    def await_company(self, timeout: float) -> None:
+        """Block until the phone is in a room: it hears what is said there from now on, and is heard."""
+        exchange = self._require(self._exchange)
+        self._await(lambda: exchange.in_company, timeout, "nobody was there to talk with")
+
     def await_silence(self, quiet_ms: float, timeout: float) -> None:
         """Block until nothing audible was heard for `quiet_ms` and no audio is left to play."""
         line, exchange = self._require(self._line), self._require(self._exchange)

@@ -12,7 +12,10 @@ from simulator.bridge import Member
 from simulator.line import Line
 from simulator.playout import Playout
 from simulator.stream import MediaStream
-from wire.g711 import FRAME_BYTES, SAMPLE_RATE
+from wire.g711 import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE
+
+_AGAIN = 5 * BYTES_PER_MS
+"""When another line that is late is looked at again."""
 
 
 class Pacer:
@@ -86,6 +89,8 @@ class Pacer:
     ) -> None:
         line = self._line
         began = self._clock()
+        if member is not None:
+            member.begin(began)
         while True:
             self.obey()
             now = self._clock()
@@ -93,6 +98,9 @@ class Pacer:
                 heapq.heappop(self._timers)[2]()
             horizon = now if until is None else min(now, until)
             while (boundary := line.position + FRAME_BYTES) <= horizon:
+                if member is not None and member.awaits(line.position, FRAME_BYTES, now):
+                    boundary = now + _AGAIN
+                    break
                 self._play(boundary, stream, playout)
                 if member is not None:
                     start = max(line.position, began)  # what was played before is in this frame as well

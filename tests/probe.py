@@ -16,7 +16,7 @@ from actors.model_socket import ModelSocket, ModelSocketError
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 15.0
 """How long a test waits for what must come; nothing here waits for what must not."""
 
 
@@ -289,9 +289,9 @@ class HandClock(Clock):
         return seconds
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = PATIENCE_SECONDS) -> None:
     """For what gives no event to wait for, such as a thread that ends."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + timeout
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what}"

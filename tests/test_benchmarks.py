@@ -36,7 +36,7 @@ SIZES = (0, 1, 125, 126, 65_535, 65_536, 200_000)
 @pytest.mark.slow
 def test_the_interruption_benchmark_runs_and_prints() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "interruption.py"), "--calls", "2", "--seconds", "2"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=55)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     inside, outside = (
         re.search(rf"^{name}.*: .*?(\d+)( +\d+\.\d\d){{4}}$", ran.stdout, re.MULTILINE)
@@ -143,7 +143,7 @@ def test_a_frame_says_whose_it_is() -> None:
 
 def in_loop(act: Callable[[], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await act()
 
     asyncio.run(run())

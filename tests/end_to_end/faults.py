@@ -54,6 +54,8 @@ class Fault:
     """done in each call, when the caller has heard what was due"""
     falls_back: frozenset[Moment] = frozenset()
     """of the moments, those after which the call cannot go on"""
+    once: bool = False
+    """whether that happens to the first who notices it in a process, be it a call or not: others may go on"""
     dialled_later: bool = False
     """the call that has not started yet is made when the fault is there"""
     ends_server: bool = False
@@ -131,6 +133,7 @@ FAULTS = [
         "database: gone",
         remove_database,
         falls_back=AT_SETUP,
+        once=True,
         dialled_later=True,
         errors="gets the fallback",
         ends_server=True,

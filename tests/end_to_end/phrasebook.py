@@ -56,6 +56,11 @@ class Phrasebook(Script):
                 raise TimeoutError(f"{about!r} was answered {len(self._answered[about])} times")
             return self._answered[about][count - 1]
 
+    def answers_to(self, about: str) -> int:
+        """How often there has been an answer by now: the next one's `count` is one more."""
+        with self._changed:
+            return len(self._answered[about])
+
     def listen(self) -> ScriptedHearing:
         """The recognition of one utterance."""
         hearing = ScriptedHearing(lambda: self._recognise(bytes(hearing.audio)))

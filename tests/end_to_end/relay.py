@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 CONNECT_SECONDS = 1.0
+ROUNDS = 3
+"""How often all are asked: one that is busy may not answer in time, and there may be no other."""
 TAKEN_AT_A_TIME = 64 * 1024
 
 
@@ -119,7 +121,7 @@ class Relay:
 
 def first_ready(servers: Sequence[str]) -> str:
     """What a load balancer does: the first of the servers, host:port, whose /ready says 200. Raises OSError."""
-    for address in servers:
+    for address in [*servers] * ROUNDS:
         connection = http.client.HTTPConnection(address, timeout=CONNECT_SECONDS)
         try:
             connection.request("GET", "/ready")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from simulator import server_process
 from simulator.call_result import CallResult
+from simulator.handset import Handset
 from simulator.phone import Phone
 from simulator.realtime import OfflineModel
 from simulator.script import Script, ScriptedReply, tone
@@ -18,6 +19,10 @@ PATIENCE = 10.0
 AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
 GREETING_MS = 400
 SPOKEN_FALLBACK = "cannot take your call"
+EVER = 0.0
+"""Since when something was heard that may be over before a busy machine lets the test look."""
+STILL_THEIR_TURN_SECONDS = 0.4
+"""The server takes half a second of silence for the end of the caller's turn: what is heard sooner is no answer."""
 
 
 def server_settings(model: OfflineModel, directory: Path) -> dict[str, str]:
@@ -47,8 +52,8 @@ class Stage:
         with self.phone(**options) as phone:
             phone.dial()
             session = self.model.await_session(before + 1, PATIENCE)
-            phone.await_assistant(PATIENCE)
-            phone.await_silence(100, PATIENCE)
+            phone.await_assistant(PATIENCE, EVER)
+            phone.await_silence(300, PATIENCE)
             yield phone, session
 
     def log(self) -> str:
@@ -74,6 +79,14 @@ class Greeting(Script):
 
     def reply(self, heard: str, tools: object = ()) -> ScriptedReply:
         return self.answers.pop(0) if self.answers else ScriptedReply("yes", audio=tone(300))
+
+
+def ask(phone: Handset, audio: bytes) -> None:
+    """Say it and wait until its answer is heard, or was: a busy machine may let the test know of it later."""
+    said = phone.say(audio)
+    said.wait(PATIENCE)
+    assert said.speech_ended is not None
+    phone.await_assistant(PATIENCE, said.speech_ended + STILL_THEIR_TURN_SECONDS)
 
 
 def finished(phone: Phone) -> CallResult:

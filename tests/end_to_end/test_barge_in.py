@@ -19,6 +19,7 @@ from simulator.server_process import ServerProcess
 from simulator.session import RealtimeSession
 from tests.end_to_end.stage import (
     AUTH_TOKEN,
+    EVER,
     GREETING_MS,
     PATIENCE,
     Greeting,
@@ -146,8 +147,8 @@ def test_the_model_is_told_to_40_ms_what_the_caller_heard(stage: Stage) -> None:
 
 def play(act: Callable[[Phone, RealtimeSession], None], phone: Phone, session: RealtimeSession) -> CallResult:
     with phone:
-        phone.await_assistant(PATIENCE)
-        phone.await_silence(100, PATIENCE)
+        phone.await_assistant(PATIENCE, EVER)
+        phone.await_silence(300, PATIENCE)
         act(phone, session)
         phone.hang_up()
         return finished(phone)

@@ -25,7 +25,7 @@ from store.database import Database
 from store.journal import CallJournal, StoredCall
 from tests.end_to_end.phrasebook import SENTENCE_MS, Phrasebook, spoken
 from tests.end_to_end.relay import Relay
-from tests.end_to_end.stage import PATIENCE, Stage, finished, server_settings
+from tests.end_to_end.stage import EVER, PATIENCE, Stage, finished, server_settings
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,8 @@ WENT_ON, RESUMED = "goes on now", "What interrupted your last answer was a noise
 
 READY = "Both of your orders are ready and wait for you"
 GOING_ON = "and then somebody rode it all the same"
-WORD_MS = 600
+WORD_MS = 1000
+LONG_TOOL_SECONDS = 2.8
 COUGH, NOISE = tone(120, 3100), tone(WORD_MS, 3100)
 STORY = "Once upon a time there was a bicycle that nobody could ride"
 
@@ -87,12 +88,13 @@ def book() -> Phrasebook:
             **MANNERS,
             **{goodbye: [spoken("Bye", 500)] for goodbye in GOODBYES},
             "Where are my two orders?": [spoken("One moment", 500, calls=look_up((17, 0.2), (18, 0.5)))],
-            "Look again": [ScriptedReply(calls=look_up((19, 1.8)))],
+            "Look again": [ScriptedReply(calls=look_up((19, LONG_TOOL_SECONDS)))],
             "Are you there?": [spoken("Yes I am", 600)],
             "Fail twice": [FAILED, FAILED, spoken("This is the third attempt", 800)],
             "Ask too often": [TOO_FAST, TOO_FAST, TOO_FAST, spoken("This is the fourth", 800)],
             "Fail when I go on": [FAILED, FAILED, FAILED],
             "Never mind": [spoken("All right", 500)],
+            "Leave it": [spoken("As you like", 500)],
             "Tell me all": [spoken("All of it is", 1000, cut_short="max_output_tokens")],
             "Tell me what you must not": [ScriptedReply(cut_short="content_filter")],
             "Fail for good": [FAILED, FAILED, FAILED, FAILED, spoken("Now I can", 500)],
@@ -100,7 +102,7 @@ def book() -> Phrasebook:
             "Stop": [spoken("I have stopped", 500)],
         },
         {
-            GREETED: [FAILED, spoken("Hello there", 1500)],
+            GREETED: [FAILED, spoken("Hello there", 3000)],
             FINISHED: [FAILED, spoken("finished", 400)],
             DECLINED: [spoken("I cannot help with that", 600)],
             WENT_ON: [spoken("as I was saying", 800)],
@@ -206,10 +208,10 @@ def asks_for_orders(caller: Caller) -> None:
     """Over the greeting, and again over the answer; then speaks while the tool runs."""
     caller.ask("Where are my two orders?", after_ms=500, about="look_up_order")
     caller.say("Look again", after_ms=700)
+    # While the tool runs, however late this thread is.
     caller.ask("Are you there?", after_ms=700)
     caller.phone.await_assistant(PATIENCE, caller.book.await_answer("look_up_order", PATIENCE, 3))
-    caller.say("Never mind", after_ms=700)
-    caller.phone.await_assistant(PATIENCE)
+    caller.ask("Never mind", after_ms=700)
 
 
 def meets_failures(caller: Caller) -> None:
@@ -217,7 +219,7 @@ def meets_failures(caller: Caller) -> None:
     caller.hear_out()
     caller.ask("Fail twice")
     caller.say("Fail when I go on", after_ms=500)
-    caller.ask("Never mind", after_ms=700)
+    caller.ask("Leave it", after_ms=700)
 
 
 def asks_too_often(caller: Caller) -> None:
@@ -245,7 +247,7 @@ def coughs(caller: Caller, session: RealtimeSession) -> None:
     caller.ask("Tell me a story")
     caller.phone.say(silence(500) + COUGH)
     cough = session.await_event("conversation.item.delete", PATIENCE)
-    caller.phone.await_assistant(1.0, cough.at)
+    caller.phone.await_assistant(PATIENCE, cough.at)
     caller.phone.say(NOISE).wait(PATIENCE)
     caller.phone.await_assistant(PATIENCE, caller.book.await_answer(RESUMED, PATIENCE))
     caller.ask("Stop", after_ms=500, milliseconds=WORD_MS)
@@ -255,9 +257,9 @@ def coughs(caller: Caller, session: RealtimeSession) -> None:
 def play(stage: Theatre, number: int, act: Callable[[Caller], None]) -> CallResult:
     with stage.phone(from_number=f"+1415555010{number}", latency_ms=40) as phone:
         phone.dial()
-        phone.await_assistant(PATIENCE)
+        phone.await_assistant(PATIENCE, EVER)
         act(Caller(phone, stage.book))
-        phone.await_silence(100, PATIENCE)
+        phone.await_silence(600, PATIENCE)
         phone.hang_up()
         return finished(phone)
 
@@ -311,7 +313,7 @@ def test_the_journal_has_what_was_said_and_done_in_order(
         ("tool", arguments(18, 0.5)),
         ("assistant", f"{READY} {READY}"),
         ("caller", "Look again"),
-        ("tool", arguments(19, 1.8)),
+        ("tool", arguments(19, LONG_TOOL_SECONDS)),
         ("caller", "Are you there?"),
         ("assistant", "Yes I am"),
         ("assistant", READY),

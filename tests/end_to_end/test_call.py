@@ -13,9 +13,11 @@ from simulator.server_process import ServerProcess
 from simulator.session import RealtimeSession
 from tests.end_to_end.stage import (
     AUTH_TOKEN,
+    EVER,
     GREETING_MS,
     PATIENCE,
     Stage,
+    ask,
     finished,
     server_settings,
 )
@@ -24,8 +26,7 @@ from tests.end_to_end.stage import (
 def test_a_call_from_greeting_to_hang_up(stage: Stage) -> None:
     question = tone(600)
     with stage.call() as (phone, session):
-        phone.say(question).wait(PATIENCE)
-        phone.await_assistant(PATIENCE)
+        ask(phone, question)
         phone.await_silence(100, PATIENCE)
         phone.hang_up()
         result = finished(phone)
@@ -65,8 +66,7 @@ def test_every_byte_of_the_caller_reaches_the_model_in_order(stage: Stage) -> No
 def test_an_interruption_truncates_at_what_the_caller_heard(stage: Stage, latency_ms: int) -> None:
     stage.script.answers = [ScriptedReply("a long answer", audio=tone(8000))]
     with stage.call(latency_ms=latency_ms) as (phone, session):
-        phone.say(tone(300)).wait(PATIENCE)
-        phone.await_assistant(PATIENCE)
+        ask(phone, tone(300))
         phone.say(tone(1500)).wait(PATIENCE)
         truncation = session.await_event("conversation.item.truncate", PATIENCE)
         phone.await_silence(100, PATIENCE)
@@ -82,8 +82,7 @@ def test_an_answer_that_was_heard_to_its_end_is_not_truncated(stage: Stage) -> N
     """protocol-gotchas 12"""
     with stage.call() as (phone, session):
         for _ in range(2):
-            phone.say(tone(300)).wait(PATIENCE)
-            phone.await_assistant(PATIENCE)
+            ask(phone, tone(300))
             phone.await_silence(300, PATIENCE)
         phone.hang_up()
         finished(phone)
@@ -106,10 +105,9 @@ def test_a_model_that_speaks_pcm_only_is_transcoded_for(stage: Stage, tmp_path: 
     with ServerProcess(settings, tmp_path) as server:
         with Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN) as phone:
             phone.dial()
-            phone.await_assistant(PATIENCE)
-            phone.await_silence(100, PATIENCE)
-            phone.say(tone(600)).wait(PATIENCE)
-            phone.await_assistant(PATIENCE)
+            phone.await_assistant(PATIENCE, EVER)
+            phone.await_silence(300, PATIENCE)
+            ask(phone, tone(600))
             phone.await_silence(300, PATIENCE)
             phone.hang_up()
             result = finished(phone)
@@ -142,8 +140,7 @@ def test_a_model_that_is_lost_is_replaced_by_one_that_knows_the_conversation(
         end(session)
         successor = stage.model.await_session(before + 1, PATIENCE)
         successor.await_event("conversation.item.create", PATIENCE)
-        phone.say(tone(600)).wait(PATIENCE)
-        phone.await_assistant(PATIENCE)
+        ask(phone, tone(600))
         phone.await_silence(300, PATIENCE)
         phone.hang_up()
         result = finished(phone)
@@ -164,7 +161,7 @@ def test_a_server_that_is_told_to_stop_lets_go_of_its_calls_first(stage: Stage, 
         before = len(stage.model.sessions)
         with Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN, speak=lambda text: b"") as phone:
             phone.dial()
-            phone.await_assistant(PATIENCE)
+            phone.await_assistant(PATIENCE, EVER)
             session = stage.model.await_session(before + 1, PATIENCE)
             assert server.stop() == 0
             assert session.closed.wait(1.0)

@@ -10,7 +10,7 @@ import pytest
 from simulator.phone import Phone
 from simulator.realtime import OfflineModel
 from simulator.server_process import ServerProcess
-from tests.end_to_end.stage import PATIENCE, Greeting, server_settings
+from tests.end_to_end.stage import EVER, PATIENCE, Greeting, server_settings
 from tests.probe import wait_until
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_fifty_closed_pages_leave_every_thread_for_calls(tmp_path: Path) -> None
             try:
                 for phone in phones:
                     phone.dial()
-                    phone.await_assistant(PATIENCE)
+                    phone.await_assistant(PATIENCE, EVER)
                 # Every call has its thread, no page has one, and webhooks and who asks are answered.
                 assert opened_and_closed(address) == 503
                 connection = http.client.HTTPConnection(*address, timeout=PATIENCE)

@@ -18,7 +18,7 @@ from simulator.demo import CALLER_SPEECH, run_demo
 from simulator.phone import Phone
 from simulator.phone_events import Cleared
 from simulator.server_process import RUN, ServerProcess, free_port
-from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, Stage, finished, server_settings
+from tests.end_to_end.stage import AUTH_TOKEN, EVER, PATIENCE, Stage, finished, server_settings
 from tests.end_to_end.test_strangers import post
 from wire.signature import SIGNATURE_HEADER, sign
 
@@ -99,7 +99,7 @@ def test_a_plain_gunicorn_runs_the_application_with_nothing_but_the_environment(
         Phone(f"{server.url}/twiml", auth_token=AUTH_TOKEN) as phone,
     ):
         phone.dial()
-        phone.await_assistant(PATIENCE)
+        phone.await_assistant(PATIENCE, EVER)
         phone.hang_up()
         finished(phone)
 

@@ -15,8 +15,8 @@ import pytest
 from simulator.call_result import CallResult
 from simulator.phone import Phone
 from simulator.phone_events import Spoke
-from simulator.server_process import ServerProcess, server_settings
-from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, SPOKEN_FALLBACK, Stage
+from simulator.server_process import START_SECONDS, ServerProcess, server_settings
+from tests.end_to_end.stage import AUTH_TOKEN, EVER, PATIENCE, SPOKEN_FALLBACK, Stage
 from tests.probe import wait_until
 
 CALLS = 6
@@ -34,8 +34,9 @@ def deployed(stage: Stage, directory: Path, count: int = CALLS) -> Iterator[tupl
         ]
         for phone in phones:
             phone.dial()
-            phone.await_assistant(PATIENCE)
-        phones[-1].await_silence(100, PATIENCE)
+        for phone in phones:
+            phone.await_assistant(PATIENCE, EVER)
+            phone.await_silence(300, PATIENCE)
         yield own, phones
 
 
@@ -68,7 +69,11 @@ def test_a_reload_cuts_no_call(stage: Stage, tmp_path: Path) -> None:
         for phone in phones:
             server.await_log(f"{phone.call_sid}: stream [2-9] started")
         # A worker that drains leaves connections to the new ones for a moment only: where they are busy it answers.
-        wait_until(lambda: readiness(server)["status"] == "ready", "a new worker says that it is ready")
+        wait_until(
+            lambda: readiness(server)["status"] == "ready",
+            "a new worker says that it is ready",
+            START_SECONDS,
+        )
         results = hung_up(phones)
     assert [result.reason for result in results] == ["caller"] * CALLS
     assert not any(isinstance(event, Spoke) for result in results for event in result.events)

@@ -3,7 +3,7 @@
 import pytest
 
 from simulator.script import tone
-from tests.end_to_end.stage import PATIENCE, Stage, finished
+from tests.end_to_end.stage import PATIENCE, Stage, ask, finished
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +27,9 @@ def test_garbage_from_a_phone_ends_that_call_alone_and_is_logged(stage: Stage, k
     garbage, reason = GARBAGE_FROM_THE_PHONE[kind]
     with stage.call() as (other, other_session), stage.call() as (phone, session):
         phone.send_raw(garbage)
-        assert session.closed.wait(2.0)
+        assert session.closed.wait(PATIENCE)
         stage.await_log(f"{phone.call_sid}: .*{reason}")
-        other.say(tone(300)).wait(PATIENCE)
-        other.await_assistant(PATIENCE)
+        ask(other, tone(300))
         assert not other_session.closed.is_set()
 
 
@@ -52,16 +51,14 @@ def test_garbage_from_a_model_ends_that_call_alone_and_is_logged(stage: Stage, k
     with stage.call() as (other, other_session), stage.call() as (phone, session):
         session.send_raw(garbage)
         stage.await_log(f"{phone.call_sid}: .*{reason}")
-        assert session.closed.wait(2.0)
-        other.say(tone(300)).wait(PATIENCE)
-        other.await_assistant(PATIENCE)
+        assert session.closed.wait(PATIENCE)
+        ask(other, tone(300))
         assert not other_session.closed.is_set()
 
 
 def test_a_frame_of_1_mib_from_the_model_harms_nobody(stage: Stage) -> None:
     with stage.call() as (phone, session):
         session.send_raw('{"type":"an event of the future","padding":"' + "x" * 2**20 + '"}')
-        phone.say(tone(300)).wait(PATIENCE)
-        phone.await_assistant(PATIENCE)
+        ask(phone, tone(300))
         phone.hang_up()
         finished(phone)

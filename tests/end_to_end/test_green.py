@@ -28,6 +28,7 @@ from tests.end_to_end.test_call import (
 )
 from tests.end_to_end.test_survival import (
     CALLS,
+    begin_to_speak,
     check,
     check_stories,
     database_url,
@@ -83,6 +84,7 @@ def test_a_reload_cuts_none_of_twenty_calls(tmp_path: Path) -> None:
         ServerProcess(settings(model, tmp_path, DRAIN_SECONDS="3"), tmp_path, COMMAND) as server,
         twenty_calls(Stage(server, model, script), script) as calls,
     ):
+        begin_to_speak(calls, script)
         os.kill(server.pid, signal.SIGHUP)
         results = go_on(calls, script)
     check(results, model.sessions[CALLS:], script)

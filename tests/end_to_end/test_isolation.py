@@ -72,8 +72,8 @@ def test_a_tool_that_holds_the_interpreter_s_lock_leaves_no_gap_in_another_call(
         stage.call(from_number="+14155550106") as (reckoning, _),
         stage.call(from_number="+14155550105") as (phone, _),
     ):
-        reckoning.say(script.audio("What does it all add up to?")).wait(PATIENCE)
-        phone.say(script.audio("Sing me a song")).wait(PATIENCE)
+        reckoning.say(script.audio("What does it all add up to?"))
+        phone.say(script.audio("Sing me a song"))
         began = script.await_answer("Sing me a song", PATIENCE)
         ended = script.await_answer("reckon", PATIENCE)
         phone.await_silence(400, PATIENCE)
@@ -95,13 +95,13 @@ def test_a_call_with_bad_listeners_and_a_slow_tool_leaves_no_gap_in_another(stag
         stage.call(from_number=TROUBLEMAKER) as (troubled, _),
         stage.call(from_number="+14155550105") as (phone, _),
     ):
-        troubled.say(script.audio("Where is my order?")).wait(PATIENCE)
-        phone.say(script.audio("Tell me a story")).wait(PATIENCE)
+        troubled.say(script.audio("Where is my order?"))
+        phone.say(script.audio("Tell me a story"))
         began = script.await_answer("Tell me a story", PATIENCE)
         ended = script.await_answer("look_up_order", PATIENCE)
         troubled.await_assistant(PATIENCE, ended)
         phone.await_silence(400, PATIENCE)
-        assert began < ended - 3, "the answer was given while the tool ran"
+        assert began < ended - 2, "the answer was given while the tool ran"
         for each in (phone, troubled):
             each.hang_up()
         result, other = finished(phone), finished(troubled)
@@ -109,7 +109,6 @@ def test_a_call_with_bad_listeners_and_a_slow_tool_leaves_no_gap_in_another(stag
     print(f"longest gap of another call: {gap_ms:.0f} ms")
     assert gap_ms < GAP_MS
     assert len(result.audible) == 2, "the greeting and the whole answer"
-    log = stage.log()
-    assert log.count("this listener fails on purpose") >= 2, "it was started once more"
-    assert "listener Failing failed again and is left out" in log
+    stage.await_log("listener Failing failed again and is left out")
+    assert stage.log().count("this listener fails on purpose") >= 2, "it was started once more"
     assert other.longest_dead_air_ms() < 3000, "nor has the troubled call suffered"

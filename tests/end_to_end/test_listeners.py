@@ -17,7 +17,7 @@ from simulator.realtime import OfflineModel
 from simulator.script import ScriptedReply, silence, tone
 from simulator.server_process import RUN, ServerProcess
 from tests.actors.test_recorder import tracks
-from tests.end_to_end.stage import PATIENCE, Greeting, Stage, finished, server_settings
+from tests.end_to_end.stage import PATIENCE, Greeting, Stage, ask, finished, server_settings
 from tests.store.test_outbox import Receiver, receiving
 from wire.event_signature import valid
 from wire.g711 import decode_ulaw
@@ -98,11 +98,8 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
 def talk(stage: Stage, recording: Path) -> str:
     """The greeting, a question whose answer is interrupted, and another one whose answer is heard out."""
     with stage.call(recording=recording, latency_ms=LATENCY_MS) as (phone, _):
-        phone.say(tone(800, 700)).wait(PATIENCE)
-        phone.await_assistant(PATIENCE)
-        phone.say(silence(1200) + tone(400, 700)).wait(PATIENCE)
-        phone.await_silence(200, PATIENCE)
-        phone.await_assistant(PATIENCE)
+        ask(phone, tone(800, 700))
+        ask(phone, silence(1200) + tone(400, 700))
         phone.await_silence(1000, PATIENCE)
         phone.hang_up()
         finished(phone)

@@ -11,7 +11,7 @@ from simulator.realtime import OfflineModel
 from simulator.script import ScriptedReply, silence, tone
 from simulator.server_process import ServerProcess
 from tests.actors.test_recorder import tracks
-from tests.end_to_end.stage import PATIENCE, Greeting, Stage, finished, server_settings
+from tests.end_to_end.stage import PATIENCE, Greeting, Stage, ask, finished, server_settings
 from tests.end_to_end.test_listeners import LATENCY_MS, TOLERANCE_SAMPLES, samples, sounds
 
 SECONDS = 600.0
@@ -29,11 +29,9 @@ def talk(stage: Stage, recording: Path) -> str:
     with stage.call(recording=recording, latency_ms=LATENCY_MS) as (phone, _):
         while time.monotonic() < ends_at:
             turn += 1
-            phone.say(tone(400, 700)).wait(PATIENCE)
-            phone.await_assistant(PATIENCE)
+            ask(phone, tone(400, 700))
             if turn % 3 == 0:
-                phone.say(silence(500) + tone(300, 700)).wait(PATIENCE)
-                phone.await_assistant(PATIENCE)
+                ask(phone, silence(500) + tone(300, 700))
             phone.await_silence(500 + 1500 * (turn % 4), PATIENCE)
         phone.hang_up()
         result = finished(phone)

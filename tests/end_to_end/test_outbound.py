@@ -23,7 +23,8 @@ from simulator.server_process import RUN, ServerProcess
 from simulator.twilio_rest import TwilioRest
 from store.database import Database
 from store.history import History, PastCall
-from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, server_settings
+from tests.end_to_end.stage import AUTH_TOKEN, EVER, PATIENCE, ask, server_settings
+from tests.probe import wait_until
 from tests.simulator.telephony import bursts, side
 
 pytestmark = pytest.mark.slow
@@ -110,6 +111,12 @@ class Exchange:
         assert status == 201, call
         return call, self.network.await_call(number, PATIENCE)
 
+    def told_when(self, call: Any, what: str, value: str) -> Any:
+        """What the API says of the call when one thing is so; Twilio tells of it in a request of its own."""
+        path = f"/calls/{call['id']}"
+        wait_until(lambda: self.ask("GET", path)[1][what] == value, f"{what} is {value}", PATIENCE)
+        return self.ask("GET", path)[1]
+
     def end_of(self, call: Any) -> Any:
         """What the API says of the call when it is over; other processes write it, which have no event to give."""
         deadline = time.monotonic() + PATIENCE
@@ -132,23 +139,34 @@ class Exchange:
 
     def check_nothing_is_left(self) -> None:
         """No call at Twilio, no session with the model, no call in a worker, and nothing open in the database."""
-        assert all(call.over for call in self.network.calls.values())
+        wait_until(lambda: all(call.over for call in self.network.calls.values()), "no call", PATIENCE)
         assert all(session.closed.wait(PATIENCE) for session in self.model.sessions)
-        workers = 2 * [http.client.HTTPConnection(self.address, timeout=PATIENCE)]
-        for connection in workers * 3:
-            connection.request("GET", "/ready")
-            assert json.loads(connection.getresponse().read())["calls"] == 0
-            connection.close()
+        # Whoever is asked six times is asked in both workers.
+        wait_until(lambda: not any(self.calls_in_a_worker() for _ in range(6)), "no call there", PATIENCE)
         database = Database(self.settings["DATABASE_URL"])
-        with database.read() as connection:
+        try:
             for rows in (
                 "SELECT id, status FROM dialed_calls WHERE status NOT IN "
                 "('completed', 'busy', 'no-answer', 'failed', 'canceled')",
                 "SELECT call_sid FROM calls WHERE ended_at IS NULL OR next_answer = 'resume'",
                 "SELECT * FROM orders",
             ):
-                assert connection.exec_driver_sql(rows).all() == []
-        database.close()
+                wait_until(lambda rows=rows: not found(database, rows), f"no {rows}", PATIENCE)  # type: ignore[misc]
+        finally:
+            database.close()
+
+    def calls_in_a_worker(self) -> int:
+        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
+        try:
+            connection.request("GET", "/ready")
+            return int(json.loads(connection.getresponse().read())["calls"])
+        finally:
+            connection.close()
+
+
+def found(database: Database, query: str) -> list[Any]:
+    with database.read() as connection:
+        return list(connection.exec_driver_sql(query).all())
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +190,11 @@ def heard(exchange: Exchange, phone: CalledPhone) -> list[tuple[int, int]]:
 
 def test_a_person_is_spoken_with(exchange: Exchange) -> None:
     call, phone = exchange.dial(Person(says=tone(300)))
-    phone.await_assistant(PATIENCE)
-    phone.await_silence(100, PATIENCE)
-    told = exchange.ask("GET", f"/calls/{call['id']}")[1]
-    assert (told["status"], told["call_sid"]) == ("in-progress", phone.call_sid)
-    phone.say(tone(400)).wait(PATIENCE)
-    phone.await_assistant(PATIENCE)
+    phone.await_assistant(PATIENCE, EVER)
+    phone.await_silence(300, PATIENCE)
+    told = exchange.told_when(call, "status", "in-progress")
+    assert told["call_sid"] == phone.call_sid
+    ask(phone, tone(400))
     phone.await_silence(100, PATIENCE)
     phone.hang_up()
     result = finished(phone)
@@ -232,7 +249,7 @@ def test_a_fax_is_hung_up(exchange: Exchange, detected_s: float) -> None:
 
 def test_who_cannot_be_told_from_a_machine_is_a_person(exchange: Exchange) -> None:
     call, phone = exchange.dial(Person(unknown=True))
-    phone.await_assistant(PATIENCE)
+    phone.await_assistant(PATIENCE, EVER)
     phone.await_silence(500, PATIENCE)
     phone.hang_up()
     finished(phone)
@@ -276,7 +293,7 @@ def test_twilios_answer_may_come_after_the_conversation_has_begun(exchange: Exch
     finally:
         exchange.rest.respond_after_stream = False
     assert (call["status"], call["call_sid"]) == ("in-progress", phone.call_sid)
-    phone.await_assistant(PATIENCE)
+    phone.await_assistant(PATIENCE, EVER)
     phone.hang_up()
     finished(phone)
     assert exchange.end_of(call)["outcome"] == "hung_up"
@@ -300,7 +317,7 @@ def test_a_call_that_rings_is_given_up(exchange: Exchange) -> None:
 
 def test_a_call_that_is_talked_on_is_ended(exchange: Exchange) -> None:
     call, phone = exchange.dial(Person())
-    phone.await_assistant(PATIENCE)
+    phone.await_assistant(PATIENCE, EVER)
     assert exchange.ask("DELETE", f"/calls/{call['id']}")[0] == 202
     assert phone.await_end(PATIENCE).reason == "completed"
     assert exchange.end_of(call)["status"] == "completed"

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.slow
 
 WORKSHOP, SALES = "+15550100008", "+15550100009"
 CARD = "7391468205"
+FAILED = "The result of your last function call"
+"""What the model is instructed to tell the caller when nobody was put through to."""
 ASSISTANT = f"""
 name = "Tests"
 instructions = "You are a test."
@@ -66,7 +68,7 @@ def tool(name: str, words: str = "", **arguments: Any) -> ScriptedReply:
 def book() -> Phrasebook:
     return Phrasebook(
         {
-            "Where is my order?": [tool("look_up_order", number=17, seconds=1.5)],
+            "Where is my order?": [tool("look_up_order", number=17, seconds=2.8)],
             "Are you still there?": [spoken("Yes", 400)],
             "Enough of that": [spoken("As you like", 400)],
             "I want to pay": [tool("collect_digits", "Please enter it", what="card")],
@@ -79,7 +81,7 @@ def book() -> Phrasebook:
         },
         {
             "Say exactly these words": [spoken("Hello there", 400)],
-            "The result of your last function call": [spoken("Nobody is there", 600)],
+            FAILED: [spoken("Nobody is there", 600)],
         },
         after_tools=spoken("Here is what I found", 3000),
     )
@@ -101,11 +103,20 @@ class Exchange:
     def ask(self, phone: Phone, words: str) -> None:
         phone.say(self.script.audio(words)).wait(PATIENCE)
 
+    def ask_and_hear(self, phone: Phone, words: str) -> None:
+        """Until what the model says to that is heard, or was."""
+        answers = self.script.answers_to(words)
+        self.ask(phone, words)
+        phone.await_assistant(PATIENCE, self.script.await_answer(words, PATIENCE, answers + 1))
+
     def story(self, call_sid: str) -> tuple[list[Entry], dict[str, list[dict[str, Any]]]]:
-        """What the database has of a call: what was said, and what happened, by kind."""
+        """What the database has of a call that is over: what was said, and what happened, by kind."""
         database = Database(f"sqlite:///{self.directory / 'switchboard.db'}")
         try:
-            told = History(database).story(call_sid)
+            history = History(database)
+            # The phone's end of the call may come before the server has written down the last of it.
+            wait_until(lambda: history.find(call_sid)[0].ended_at is not None, "it is over", PATIENCE)
+            told = history.story(call_sid)
         finally:
             database.close()
         events: dict[str, list[dict[str, Any]]] = {}
@@ -117,7 +128,9 @@ class Exchange:
     def outcome(self, call_sid: str) -> str:
         database = Database(f"sqlite:///{self.directory / 'switchboard.db'}")
         try:
-            [call] = History(database).find(call_sid)
+            history = History(database)
+            wait_until(lambda: history.find(call_sid)[0].outcome != "", "it is over", PATIENCE)
+            [call] = history.find(call_sid)
         finally:
             database.close()
         return call.outcome
@@ -175,10 +188,11 @@ def test_a_caller_who_cannot_be_put_through_is_with_the_assistant_again_and_told
 ) -> None:
     phone, _ = line
     exchange.network.callees[SALES] = callee
+    told = exchange.script.answers_to(FAILED)
     exchange.ask(phone, "Sales please")
     exchange.network.await_call(SALES, PATIENCE)
     phone.await_stream(PATIENCE, 2)
-    phone.await_assistant(PATIENCE)
+    phone.await_assistant(PATIENCE, exchange.script.await_answer(FAILED, PATIENCE, told + 1))
     phone.await_silence(300, PATIENCE)
     exchange.ask(phone, "Goodbye")
     assert finished(phone).reason == "hangup"
@@ -200,10 +214,11 @@ def test_the_goodbye_is_heard_to_its_end_before_the_call_ends(exchange: Exchange
 
 def test_keys_are_pressed_and_the_same_conversation_goes_on(exchange: Exchange, line: Any) -> None:
     phone, first = line
+    sessions = len(exchange.stage.model.sessions)
     exchange.ask(phone, "Choose two")
     phone.await_digits("27#", PATIENCE)
     phone.await_stream(PATIENCE, 2)
-    exchange.stage.model.await_session(len(exchange.stage.model.sessions), PATIENCE)
+    exchange.stage.model.await_session(sessions + 1, PATIENCE)
     exchange.ask(phone, "Goodbye")
     assert finished(phone).reason == "hangup"
     entries, _ = exchange.story(phone.call_sid)
@@ -218,14 +233,14 @@ def test_a_person_who_does_not_take_the_call_leaves_the_caller_with_the_assistan
 ) -> None:
     phone, _ = line
     exchange.network.callees[WORKSHOP] = Busy(after_s=0.2)
+    told = exchange.script.answers_to("transfer_call")
     exchange.ask(phone, "The workshop please")
     exchange.network.await_call(WORKSHOP, PATIENCE)
-    exchange.script.await_answer("transfer_call", PATIENCE)
-    phone.await_assistant(PATIENCE)
-    _, events = exchange.story(phone.call_sid)
-    assert [event["reason"] for event in events["transfer failed"]] == ["busy"]
+    phone.await_assistant(PATIENCE, exchange.script.await_answer("transfer_call", PATIENCE, told + 1))
     phone.hang_up()
     finished(phone)
+    _, events = exchange.story(phone.call_sid)
+    assert [event["reason"] for event in events["transfer failed"]] == ["busy"]
 
 
 def test_a_caller_who_hangs_up_meanwhile_leaves_nobody_ringing(exchange: Exchange, line: Any) -> None:
@@ -246,11 +261,10 @@ def test_a_whole_call_leaves_four_accounts_that_agree_and_a_card_number_in_none(
     exchange.network.callees[WORKSHOP] = Person(after_s=0.3, says=tone(300, 500))
     exchange.ask(phone, "Where is my order?")
     exchange.script.await_answer("Where is my order?", PATIENCE)
-    exchange.ask(phone, "Are you still there?")
-    phone.await_assistant(PATIENCE)
+    exchange.ask_and_hear(phone, "Are you still there?")
     told = exchange.script.await_answer("look_up_order", PATIENCE)
     phone.await_assistant(PATIENCE, told)
-    exchange.ask(phone, "Enough of that")
+    exchange.ask_and_hear(phone, "Enough of that")
     phone.await_silence(300, PATIENCE)
     enter_card(exchange, phone)
     warm_transfer(exchange, phone)
@@ -274,7 +288,7 @@ def test_a_whole_call_leaves_four_accounts_that_agree_and_a_card_number_in_none(
         entry.item_id: entry.heard_text for entry in entries if entry.tool is None
     }
     receiver: Receiver = exchange.receiver  # type: ignore[attr-defined]
-    told_of = [event for event in all_events(receiver) if event["call_sid"] == phone.call_sid]
+    told_of = events_of(receiver, phone.call_sid)
     turns = {event["item_id"]: event for event in told_of if event["type"] == "turn"}
     assert {item: each["heard_ms"] for item, each in turns.items()} == {
         entry.item_id: entry.heard_ms for entry in entries if entry.tool is None
@@ -285,16 +299,16 @@ def test_a_whole_call_leaves_four_accounts_that_agree_and_a_card_number_in_none(
     assert_nowhere(exchange, session, recording, told_of)
 
 
-def all_events(receiver: Receiver) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = received(receiver)
-    while not receiver.received.empty():
-        events += received(receiver)
+def events_of(receiver: Receiver, call_sid: str) -> list[dict[str, Any]]:
+    """Those of earlier calls come first, and each call's in order."""
+    events: list[dict[str, Any]] = []
+    while not events or events[-1]["type"] != "ended":
+        events += [event for event in received(receiver) if event["call_sid"] == call_sid]
     return events
 
 
 def enter_card(exchange: Exchange, phone: Phone) -> None:
-    exchange.ask(phone, "I want to pay")
-    phone.await_assistant(PATIENCE)
+    exchange.ask_and_hear(phone, "I want to pay")
     phone.await_silence(300, PATIENCE)
     for key in CARD:
         # Twilio tells of the key, and the tone is on the line as well.

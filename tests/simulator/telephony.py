@@ -1,5 +1,6 @@
 """A phone network with its REST stand-in, Twilio's own SDK as its client, and a small server that gives TwiML."""
 
+import threading
 import time
 import wave
 from array import array
@@ -14,7 +15,7 @@ from simulator.network import PhoneNetwork
 from simulator.phone import Phone
 from simulator.tone import tone
 from simulator.twilio_rest import TwilioRest
-from tests.simulator.test_phone import SOON, TOKEN, Asked, Server
+from tests.simulator.test_phone import SILENCE, SOON, TOKEN, Asked, Server
 from wire.g711 import encode_ulaw
 
 OURS = "+15550100002"
@@ -87,10 +88,21 @@ def telephony(folder: Path) -> Iterator[Telephony]:
 
 
 def eventually(happened: Callable[[], bool], what: str) -> None:
-    """Wait for what the REST API tells only when asked: ask until it is so, or five seconds have passed."""
+    """Wait for what the REST API tells only when asked: ask until it is so, or SOON seconds have passed."""
     deadline = time.monotonic() + SOON
+    pause = threading.Event()
     while not happened():
         assert time.monotonic() < deadline, what
+        pause.wait(0.01)  # for the threads that are to make it happen
+
+
+def live_through(phone: Phone, moment: float) -> None:
+    """Until `phone` has heard what there was to hear by that moment of `time.monotonic()`, however late it is."""
+    ended: float | None = None
+    while ended is None or ended < moment:
+        silence = phone.say(SILENCE)
+        silence.wait(SOON)
+        ended = silence.ended
 
 
 def side(path: Path, channel: int) -> bytes:

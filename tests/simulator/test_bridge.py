@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.bridge import DELAY_MS, Room
+from simulator.bridge import DELAY_MS, PATIENCE_MS, Room
 from wire.g711 import FRAME_BYTES, ULAW_SILENCE, decode_ulaw
 
 DELAY = DELAY_MS * 8
@@ -48,12 +48,29 @@ def test_two_voices_are_added_and_limited() -> None:
     assert one.take(DELAY + FRAME_BYTES, FRAME_BYTES) == quiet
 
 
-def test_only_the_last_second_is_kept() -> None:
+def test_who_talks_is_waited_for_but_not_for_ever() -> None:
+    room = Room()
+    speaker, listener = room.enter(1.0), room.enter(0)
+    now = 8000 + DELAY + FRAME_BYTES
+    heard = (now - FRAME_BYTES, FRAME_BYTES)
+    assert not listener.awaits(*heard, now)
+    speaker.begin(0)
+    assert listener.awaits(*heard, now)
+    assert not listener.awaits(*heard, now + PATIENCE_MS * 8)
+    assert not speaker.awaits(0, FRAME_BYTES, FRAME_BYTES)
+    speaker.muted = True
+    speaker.put(0, ULAW_SILENCE * FRAME_BYTES)
+    assert not listener.awaits(*heard, now)
+    speaker.leave()
+    assert not listener.awaits(now, FRAME_BYTES, now + FRAME_BYTES)
+
+
+def test_only_the_last_seconds_are_kept() -> None:
     room = Room()
     speaker = room.enter(0)
-    for start in range(0, 5 * 8000, FRAME_BYTES):
+    for start in range(0, 20 * 8000, FRAME_BYTES):
         speaker.put(start, ULAW_SILENCE * FRAME_BYTES)
-    assert len(speaker.said) <= 51
+    assert len(speaker.said) <= (DELAY_MS + 2 * PATIENCE_MS) // 20 + 1
     speaker.leave()
     speaker.leave()
     assert len(room) == 0

@@ -43,7 +43,7 @@ def test_a_call_that_is_answered_is_reported_step_by_step(stage: Telephony) -> N
     assert [form["CallStatus"] for form in forms] == ["initiated", "ringing", "in-progress", "completed"]
     assert [form["SequenceNumber"] for form in forms] == ["0", "1", "2", "3"]
     assert {form["CallSid"] for form in forms} == {call.sid}
-    assert forms[-1]["CallDuration"] == "1"
+    assert int(forms[-1]["CallDuration"]) == stage.network.calls[call.sid].seconds > 0
     assert forms[-1]["SipResponseCode"] == "200"
     assert (forms[0]["From"], forms[0]["To"], forms[0]["Direction"]) == (OURS, THEM, "outbound-api")
 
@@ -100,7 +100,7 @@ def test_there_is_nobody_at_an_unknown_number(stage: Telephony) -> None:
 def test_nobody_is_rung_for_longer_than_the_timeout(stage: Telephony, callee: Callee) -> None:
     order(stage, callee, timeout=1)
     assert stage.statuses("/status", last="no-answer")[-1]["SipResponseCode"] == "487"
-    assert 0.9 < stage.network.await_call(THEM, SOON).await_end(SOON).seconds < 2
+    assert 0.9 < stage.network.await_call(THEM, SOON).await_end(SOON).seconds < SOON
 
 
 def test_only_the_end_is_reported_by_default(stage: Telephony) -> None:
@@ -202,16 +202,17 @@ def test_the_callee_speaks_hears_and_presses_keys_on_a_stream(stage: Telephony) 
 
 
 def test_a_callee_can_hang_up_by_itself(stage: Telephony) -> None:
-    order(stage, Person(hangs_up_s=0.2), twiml=STAY)
+    call = order(stage, Person(hangs_up_s=0.2), twiml=STAY)
     assert stage.network.await_call(THEM, SOON).await_end(SOON).reason == "caller"
-    assert stage.statuses("/status")[-1]["CallDuration"] == "1"
+    (*_, last) = stage.statuses("/status")
+    assert int(last["CallDuration"]) == stage.network.calls[call.sid].seconds > 0
 
 
 def test_a_call_ends_at_its_time_limit(stage: Telephony) -> None:
     order(stage, Person(), twiml=STAY, time_limit=1)
     result = stage.network.await_call(THEM, SOON).await_end(SOON)
     assert result.reason == "completed"
-    assert 0.9 < result.seconds < 2
+    assert 0.9 < result.seconds < SOON
 
 
 def test_twiml_that_cannot_be_had_comes_from_the_fallback(stage: Telephony) -> None:

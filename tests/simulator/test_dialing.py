@@ -32,7 +32,8 @@ def dial(attributes: str = "", noun: str = THEM, then: str = "") -> str:
 def test_caller_and_callee_hear_each_other(stage: Telephony) -> None:
     caller = stage.caller(dial(f"callerId='{OURS}'"), recording=stage.folder / "caller.wav")
     person = stage.network.await_call(THEM, SOON)
-    person.await_answer(SOON)
+    for each in (caller, person):
+        each.await_company(SOON)
     caller.say(WORDS).wait(SOON)
     person.await_assistant(SOON, since=0)
     person.say(tone(880, 200)).wait(SOON)
@@ -70,7 +71,7 @@ def test_the_action_learns_that_the_callee_hung_up(stage: Telephony) -> None:
     form = stage.server.request("/after").form
     assert form["DialCallStatus"] == "completed"
     assert form["DialCallSid"] == person.call_sid
-    assert form["DialCallDuration"] == "1"
+    assert int(form["DialCallDuration"]) > 0
     assert form["CallStatus"] == "in-progress"
 
 
@@ -83,7 +84,7 @@ def test_the_action_learns_that_nobody_answered(stage: Telephony, callee: Callee
     caller = stage.caller(dial("action='/after' timeout='1'"))
     assert caller.await_end(SOON).reason == "hangup"
     assert stage.server.request("/after").form["DialCallStatus"] == status
-    assert of(Joined, caller.await_end(0.1).events) == []
+    assert of(Joined, caller.await_end(SOON).events) == []
 
 
 def test_a_caller_who_gives_up_ends_the_ringing(stage: Telephony) -> None:
@@ -122,6 +123,8 @@ def test_digits_are_sent_to_who_answers_and_keys_are_heard(stage: Telephony) -> 
     caller = stage.caller(dial(noun=noun))
     person = stage.network.await_call(THEM, SOON)
     person.await_digits("42", SOON)
+    caller.await_company(SOON)
+    person.await_company(SOON)
     caller.press("7")
     person.await_digits("427", SOON)
     caller.hang_up()

@@ -111,14 +111,14 @@ def test_whoever_is_turned_away_learns_the_code(line: Line, code: str) -> None:
 def test_a_slow_model_keeps_its_order(line: Line) -> None:
     model = line.model_for(Script(["Hello."]))
     model.faults.delay(created_s=LATE_S, updated_s=LATE_S)
-    client = line.client()
     asked = time.monotonic()
+    client = line.client()
     client.send("session.update", session={"type": "realtime"})
     client.send("response.create")
     client.until("session.created")
-    assert time.monotonic() - asked >= LATE_S - 0.05, "the connection was there a little before"
+    assert time.monotonic() - asked >= LATE_S
     client.until("session.updated")
-    assert time.monotonic() - asked >= 2 * LATE_S - 0.05
+    assert time.monotonic() - asked >= 2 * LATE_S
     client.until("response.done")
     assert client.types()[:3] == ["session.created", "session.updated", "response.created"]
 
@@ -135,11 +135,11 @@ def test_a_delay_does_not_outlive_its_session(line: Line) -> None:
 def test_a_response_may_take_its_time_and_be_cancelled_meanwhile(line: Line) -> None:
     client = line.open("Hello.", "Hello again.")
     line.model.faults.delay(response_s=LATE_S)
+    asked = time.monotonic()
     client.send("response.create")
     client.until("response.created")
-    created = time.monotonic()
     client.until("response.output_item.added")
-    assert time.monotonic() - created >= LATE_S - 0.05
+    assert time.monotonic() - asked >= LATE_S
     client.until("response.done")
     line.model.faults.delay(response_s=3600)
     client.send("response.create")
@@ -204,7 +204,7 @@ def test_a_stalled_session_ends_with_its_model(line: Line) -> None:
     session.send({"type": "rate_limits.updated", "rate_limits": []})
     began = time.monotonic()
     line.model.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # half the time that the library would wait
     closed = ending(client)
     assert closed.rcvd is not None
     assert closed.rcvd.code == 1001

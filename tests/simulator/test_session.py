@@ -33,6 +33,7 @@ class Client:
             compression=None,
             max_size=None,
             ping_interval=None,
+            max_queue=None,  # who does not read on sees no end of the connection either, for ten seconds
         )
         self.socket: ClientConnection = self._connecting.__enter__()
         self.seen: list[dict[str, Any]] = []
@@ -43,12 +44,12 @@ class Client:
     def send(self, event_type: str, **fields: Any) -> None:
         self.socket.send(orjson.dumps({"type": event_type, **fields}), text=True)
 
-    def next(self, timeout: float = 5) -> dict[str, Any]:
+    def next(self, timeout: float = 15) -> dict[str, Any]:
         event: dict[str, Any] = orjson.loads(self.socket.recv(timeout))
         self.seen.append(event)
         return event
 
-    def until(self, event_type: str, timeout: float = 5) -> dict[str, Any]:
+    def until(self, event_type: str, timeout: float = 15) -> dict[str, Any]:
         """Read on to the next event of a type, and return it."""
         while (event := self.next(timeout))["type"] != event_type:
             pass
@@ -284,7 +285,7 @@ def test_the_next_response_is_charged_with_the_conversation_and_finds_it_cached(
 
 
 def test_the_callers_speech_cancels_the_response_at_once(line: Line) -> None:
-    client = line.open(ScriptedReply(text="a long answer", audio=tone(10_000)), "Yes?", pace=8)
+    client = line.open(ScriptedReply(text="a long answer", audio=tone(80_000)), "Yes?", pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -304,7 +305,7 @@ def test_the_callers_speech_cancels_the_response_at_once(line: Line) -> None:
     ]
     assert "response.output_audio_transcript.delta" not in after
     item = line.model.await_session().items[0]
-    assert item.audio_ms == len(client.audio()) // 8 < 10_000
+    assert item.audio_ms == len(client.audio()) // 8 < 80_000
     client.hear(silence(500))
     assert client.until("response.created")["response"]["id"] != response["id"]
     client.until("response.done")
@@ -329,7 +330,7 @@ def test_as_many_deltas_as_asked_for_come_late(line: Line, late: int) -> None:
 
 
 def test_a_late_delta_costs_no_more_than_the_response_may(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), pace=2)
+    client = line.open(ScriptedReply(audio=tone(4000)), pace=0.05)
     client.configure()
     client.send("response.create", response={"max_output_tokens": 6})
     client.until("response.output_audio.delta")
@@ -380,14 +381,14 @@ def test_a_transcription_model_takes_what_is_its_own(line: Line, transcription: 
 
 
 def test_without_interrupt_response_the_answer_goes_on(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(2000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(16_000)), pace=8)
     client.configure(audio={"input": {"turn_detection": {"type": "server_vad", "interrupt_response": False}}})
     client.send("response.create")
     client.until("response.output_audio.delta")
     client.hear(tone(200) + silence(500))
     assert client.refusal()["code"] == "conversation_already_has_active_response"
     assert client.until("response.done")["response"]["status"] == "completed"
-    assert len(client.audio()) == 16_000
+    assert len(client.audio()) == 16_000 * 8
 
 
 def test_without_create_response_the_client_asks(line: Line) -> None:
@@ -490,7 +491,7 @@ def test_instructions_of_a_response_are_followed(line: Line) -> None:
 
 
 def test_a_second_response_is_refused_while_one_is_active(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -500,7 +501,7 @@ def test_a_second_response_is_refused_while_one_is_active(line: Line) -> None:
 
 
 def test_a_response_is_cancelled_on_request(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     response_id = client.until("response.output_audio.delta")["response_id"]
@@ -514,7 +515,7 @@ def test_a_response_is_cancelled_on_request(line: Line) -> None:
 
 
 def test_an_out_of_band_response_runs_beside_and_leaves_no_trace(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(4000)), "note", pace=8)
+    client = line.open(ScriptedReply(audio=tone(16_000)), "note", pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -846,7 +847,7 @@ def test_a_writer_that_fails_closes_the_socket(line: Line, logs: ExpectedLogs) -
         client.next()
     assert ending.value.rcvd is not None
     assert ending.value.rcvd.code == 1011
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
 
 
 def test_audio_that_is_not_base64_is_refused(line: Line) -> None:
@@ -892,7 +893,7 @@ def test_speech_comes_at_the_pace_asked_for_in_deltas_of_the_size_asked_for(line
 
 
 def test_the_pace_may_be_changed_for_sessions_to_come(line: Line) -> None:
-    model = line.model_for(Script([ScriptedReply(audio=tone(1000))]), pace=1)
+    model = line.model_for(Script([ScriptedReply(audio=tone(10_000))]), pace=1)
     model.pace = FAST
     assert model.pace == FAST
     client = line.client()
@@ -901,11 +902,11 @@ def test_the_pace_may_be_changed_for_sessions_to_come(line: Line) -> None:
     client.send("response.create")
     began = time.monotonic()
     client.until("response.output_audio.done")
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 9
 
 
 def test_events_are_answered_while_the_assistant_speaks(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(8000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -929,7 +930,7 @@ def test_a_second_say_is_refused_while_the_first_is_spoken(line: Line) -> None:
     client = line.open(pace=8)
     client.configure()
     session = line.model.await_session()
-    session.say(tone(5000))
+    session.say(tone(60_000))
     with pytest.raises(RefusalError, match="active response"):
         session.say("Again.")
 
@@ -966,12 +967,12 @@ def test_faults_can_be_injected(line: Line) -> None:
         client.next()
     assert ending.value.rcvd is not None
     assert (ending.value.rcvd.code, ending.value.rcvd.reason) == (4001, "enough")
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert session.close_code == 4001
 
 
 def test_a_dropped_connection_ends_without_a_close_frame(line: Line) -> None:
-    client = line.open(ScriptedReply(audio=tone(10_000)), pace=8)
+    client = line.open(ScriptedReply(audio=tone(80_000)), pace=8)
     client.configure()
     client.send("response.create")
     client.until("response.output_audio.delta")
@@ -980,7 +981,7 @@ def test_a_dropped_connection_ends_without_a_close_frame(line: Line) -> None:
     with pytest.raises(ConnectionClosed) as ending:
         client.until("response.done")
     assert ending.value.rcvd is None
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert session.close_code == 1006
     session.drop()
 
@@ -992,7 +993,7 @@ def test_a_client_that_hangs_up_ends_the_session_and_its_speech(line: Line) -> N
     client.until("response.output_audio.delta")
     client.socket.close()
     session = line.model.await_session()
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert session.close_code == 1000
     assert not [
         each.name for each in threading.enumerate() if session.id in each.name and "reads" not in each.name
@@ -1026,7 +1027,7 @@ def test_a_session_is_closed_when_its_last_thread_has_ended(line: Line) -> None:
     session.say("A long story.")
     client.until("response.output_audio.delta")
     client.close()
-    assert session.closed.wait(5)
+    assert session.closed.wait(15)
     assert script.silent.is_set()
 
 

@@ -318,7 +318,7 @@ def test_reading_does_not_wait_for_another_process_that_writes(
     with database.read() as one, database.read() as two:
         for connection in (one, two):
             assert connection.exec_driver_sql("SELECT call_sid FROM stream_tokens").scalar_one() == "CA1"
-    writer.communicate("go\n", timeout=10)
+    writer.communicate("go\n", timeout=30)
 
 
 def test_reading_does_not_write(url: str) -> None:

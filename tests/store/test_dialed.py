@@ -148,7 +148,7 @@ def test_the_conversation_knows_best_how_it_ended(dialed: DialedCalls, database:
     dialed.claim(token, CALL)
     journal.began(CallRecord(CALL, "MZ1", OURS, PERSON, "Desk", "v1", OUTBOUND))
     journal.ended(CALL, "voicemail", Then.HANG_UP)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert known(dialed, call).outcome == "", "it may go on"
     dialed.told(token, CALL, "completed")
     assert known(dialed, call).outcome == "voicemail"
@@ -164,7 +164,7 @@ def test_a_conversation_that_did_not_say_how_it_ended_is_over_all_the_same(
     _, token = place(dialed)
     dialed.claim(token, CALL)
     journal.began(CallRecord(CALL, "MZ1", OURS, PERSON, "Desk", "v1", OUTBOUND))
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert dialed.told(token, CALL, "completed").outcome == HUNG_UP
     assert [past.outcome for past in History(database).latest(10)] == [HUNG_UP]
     stored = journal.load(CALL)
@@ -348,7 +348,7 @@ def test_calls_that_were_placed_go_with_the_history_they_belong_to(database: Dat
     clock.now += 8 * DAY_SECONDS
     journal = CallJournal(database, retention_days=7, clock=clock)
     journal.began(CallRecord(OTHER, "MZ2", PERSON, OURS, "", ""))
-    assert journal.flush(5)
+    assert journal.flush(20)
     journal.close()
     assert dialed.get(call.id) is None
 
@@ -366,7 +366,7 @@ def test_calls_that_we_place_do_not_count_as_calls_from_our_number(database: Dat
     journal = CallJournal(database)
     journal.began(CallRecord(CALL, "MZ1", OURS, PERSON, "", "", OUTBOUND))
     journal.began(CallRecord(OTHER, "MZ2", OURS, "+15550100001", "", ""))
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert journal.calls_at_once(OURS, 3600) == 1
     journal.close()
 

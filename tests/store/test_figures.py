@@ -54,7 +54,7 @@ def test_everything_is_counted_in_its_hour(system: System, clock: Clock) -> None
     journal.event("CA2", "session lost", endpoint="a", reason="closed: 1006")
     journal.event("CA2", "tool", name="look_up", seconds=0.4, failed=True)
     journal.event("CA2", "tool", name="look_up", seconds=0.2, failed=False)
-    assert journal.flush(5)
+    assert journal.flush(20)
     figures = system.figures.last(24 * HOUR, 24)
     assert (figures.calls, figures.outcomes) == (2, (("", 1), ("hung_up", 1)))
     assert [each.calls for each in figures.slices] == [0] * 22 + [1, 1]
@@ -78,7 +78,7 @@ def test_everything_is_counted_in_its_hour(system: System, clock: Clock) -> None
 def test_what_was_before_is_left_out(system: System, clock: Clock) -> None:
     system.journal.began(FIRST)
     system.journal.event("CA1", "answered", answer_ms=500.0)
-    assert system.journal.flush(5)
+    assert system.journal.flush(20)
     clock.now += 3 * HOUR
     figures = system.figures.last(HOUR, 12)
     assert (figures.calls, figures.answer.count, len(figures.slices)) == (0, 0, 12)

@@ -54,7 +54,7 @@ class Past:
         self.settle()
 
     def settle(self) -> None:
-        assert self.journal.flush(5)
+        assert self.journal.flush(20)
 
 
 @pytest.fixture

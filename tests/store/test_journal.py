@@ -35,6 +35,7 @@ from store.outbox import Outbox
 from store.tokens import StreamTokens, TokenRefused
 from store.writer import DELETED_AT_ONCE, WAITING_LIMIT
 from tests.conftest import ExpectedLogs
+from tests.probe import wait_until
 from tests.store.conftest import NOON, Clock, PostgreSQL
 from wire.journal import (
     Backlog,
@@ -70,7 +71,7 @@ for number in range(1_000_000):
     text = str(number) * 100
     journal.entry(sys.argv[2], number, Entry(f"item_{number}", "caller", text, text, 0, 0))
     journal.event(sys.argv[2], "said", number=number)
-    if number % 10 == 0 and journal.flush(10):
+    if number % 10 == 0 and journal.flush(20):
         print(number, flush=True)
 """
 
@@ -120,7 +121,7 @@ path = sys.argv[1].removeprefix("sqlite:///")
 database = Database(sys.argv[1])
 journal = CallJournal(database)
 journal.began(CallRecord(sys.argv[2], "MZ1", "", "", "", ""))
-assert journal.flush(5)
+assert journal.flush(20)
 os.rename(path, path + "2")  # so that the file has to be opened again
 os.chmod(path + "2", 0o400)
 os.rename(path + "2", path)
@@ -131,7 +132,7 @@ journal.ended(sys.argv[2], "hung up", Then.HANG_UP)
 assert not journal.flush(0.2)
 for name in os.listdir("."):
     os.chmod(name, 0o600)  # SQLite gives its two other files the permissions of the first
-assert journal.flush(5)
+assert journal.flush(20)
 journal.close()
 database.close()
 """
@@ -373,7 +374,7 @@ def test_what_is_told_is_loaded_elsewhere(url: str, journal: CallJournal, clock:
     journal.began(RECORD)
     for position, entry in enumerate(entries):
         journal.entry(CALL, position, entry)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert loaded(url) == StoredCall(RECORD, entries, 1, 0.0, clock.now, None, "", Then.RESUME)
 
 
@@ -394,7 +395,7 @@ def test_entries_are_in_the_order_of_their_positions_and_the_last_told(journal: 
     journal.began(RECORD)
     journal.entry(CALL, 0, of_caller("item_2", "first"))
     journal.entry(CALL, 1, of_caller("item_3"))
-    assert journal.flush(5)
+    assert journal.flush(20)
     journal.entry(CALL, 0, of_caller("item_1"))
     journal.entry(CALL, 1, of_caller("item_2", "second"))
     journal.entry(CALL, 2, of_caller("item_3"))
@@ -409,7 +410,7 @@ def test_an_entry_that_is_removed_is_not_loaded(url: str, journal: CallJournal) 
     for position in range(3):
         journal.entry(CALL, position, of_caller(f"item_{position}"))
     journal.entry(OTHER_CALL, 0, of_caller("item_1"))
-    assert journal.flush(5)
+    assert journal.flush(20)
     journal.removed(CALL, "item_1")
     journal.removed(CALL, "item that nobody told")
     stored, other = journal.load(CALL), journal.load(OTHER_CALL)
@@ -446,7 +447,7 @@ def test_the_last_end_of_a_call_counts(journal: CallJournal, clock: Clock, betwe
     journal.began(RECORD)
     journal.ended(CALL, "cut off", Then.RESUME)
     if between:
-        assert journal.flush(5)
+        assert journal.flush(20)
     clock.now += 5
     journal.ended(CALL, "model failed", Then.FALLBACK)
     stored = journal.load(CALL)
@@ -461,7 +462,7 @@ def test_a_call_that_goes_on_has_not_ended_as_its_last_stream_did(
     journal.began(RECORD)
     journal.ended(CALL, "transferred", Then.TRANSFER, "+4930333")
     if between:
-        assert journal.flush(5)
+        assert journal.flush(20)
     journal.began(replace(RECORD, stream_sid="MZ2"))
     stored = journal.load(CALL)
     assert stored is not None
@@ -484,7 +485,7 @@ def test_events_are_kept_in_order_with_their_time_and_data(
     for number in range(1200):  # several transactions
         journal.event(CALL, "counted", number=number)
     journal.event(CALL, "kinds", kind="a \0 b", call_sid=None, ratio=0.5, sure=True)
-    assert journal.flush(10)
+    assert journal.flush(20)
     found = events(url)
     assert found[:-1] == [("counted", {"number": number}) for number in range(1200)]
     assert found[-1] == ("kinds", {"kind": "a \0 b", "call_sid": None, "ratio": 0.5, "sure": True})
@@ -497,7 +498,7 @@ def test_what_is_told_of_a_call_that_has_not_begun_is_not_kept(url: str, journal
     journal.entry(CALL, 0, of_caller("item_1"))
     journal.event(CALL, "lost")
     journal.ended(CALL, "lost", Then.HANG_UP)
-    assert journal.flush(5)
+    assert journal.flush(20)
     journal.began(RECORD)
     stored = journal.load(CALL)
     assert stored is not None
@@ -532,7 +533,7 @@ def test_what_can_never_be_written_is_left_out_alone(
         tell(journal)
         for number in range(5):
             journal.event(CALL, "after", number=number)
-    journal.flush(5)
+    journal.flush(20)
     assert (journal.waiting, journal.lost) == (0, 1)
     assert events(url) == [(kind, {"number": number}) for kind in ("before", "after") for number in range(5)]
 
@@ -542,11 +543,11 @@ def test_costs_are_added_to_the_call_and_to_the_day(url: str, journal: CallJourn
     journal.began(RECORD)
     for cost in (0.25, 0.5, 1.0):
         journal.spent(CALL, cost)
-    assert journal.flush(5)
+    assert journal.flush(20)
     with opened(url, clock=clock) as elsewhere:
         elsewhere.spent(CALL, 0.125)
         elsewhere.spent("CA of a call that is not known", 0.125)
-        assert elsewhere.flush(5)
+        assert elsewhere.flush(20)
     assert journal.spent_today() == 2.0
     with another(url) as database, database.begin() as connection:
         assert connection.execute(sa.select(metadata.tables["calls"].c.cost)).scalar_one() == 1.875
@@ -557,7 +558,7 @@ def test_a_day_ends_at_midnight_utc(journal: CallJournal, clock: Clock) -> None:
     journal.spent(CALL, 1.0)
     clock.now += 1
     journal.spent(CALL, 2.0)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert journal.spent_today() == 2.0
     clock.now -= 1
     assert journal.spent_today() == 1.0
@@ -573,7 +574,7 @@ def test_a_number_has_the_calls_that_go_on(journal: CallJournal) -> None:
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 0
     for call_sid, caller in (("CA1", CALLER), ("CA2", "+1 (555) 010-0001"), ("CA3", "+15550100002")):
         journal.began(replace(RECORD, call_sid=call_sid, caller=caller))
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 2
     assert journal.calls_at_once(CALLED, LONGEST_SECONDS) == 0
 
@@ -582,17 +583,17 @@ def test_a_number_has_the_calls_that_go_on(journal: CallJournal) -> None:
 def test_a_call_that_is_over_does_not_count(journal: CallJournal, then: Then) -> None:
     journal.began(RECORD)
     journal.ended(CALL, "ended", then)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 0
 
 
 def test_a_call_that_changes_hands_counts_once(journal: CallJournal) -> None:
     journal.began(RECORD)
     journal.ended(CALL, "moved", Then.RESUME)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 1
     journal.began(RECORD)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 1
 
 
@@ -600,7 +601,7 @@ def test_a_call_whose_end_nobody_told_counts_no_longer_than_a_call_lasts(
     journal: CallJournal, clock: Clock
 ) -> None:
     journal.began(RECORD)
-    assert journal.flush(5)
+    assert journal.flush(20)
     clock.now += LONGEST_SECONDS - 1
     assert journal.calls_at_once(CALLER, LONGEST_SECONDS) == 1
     clock.now += 1
@@ -618,7 +619,7 @@ def test_all_threads_may_tell(url: str, journal: CallJournal) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert journal.flush(10)
+    assert journal.flush(20)
     for number in range(8):
         assert events(url, f"CA{number}") == [("counted", {"number": index}) for index in range(200)]
 
@@ -680,7 +681,7 @@ def test_whatever_is_told_loads_as_it_was_last(
                 model.streams += 1
                 model.outcome, model.then = "", Then.RESUME
             case "flush":
-                assert journal.flush(5)
+                assert journal.flush(20)
     stored = journal.load(call_sid)
     assert stored is not None
     assert stored.entries == model.in_order()
@@ -734,7 +735,7 @@ def test_what_is_told_of_a_forgotten_call_is_not_kept(url: str, journal: CallJou
     journal.entry(CALL, 0, of_caller("item_1"))
     journal.event(CALL, "said")
     journal.ended(CALL, "hung up", Then.HANG_UP)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert [rows(url, table) for table in ("calls", "entries", "events")] == [0, 0, 0]
 
 
@@ -756,7 +757,7 @@ def test_what_was_forgotten_is_not_in_the_files_either(file: Path) -> None:
         journal.began(RECORD)
         for number in range(50):
             journal.entry(CALL, number, of_caller(f"item_{number}", "a secret of mine " * 20))
-        assert journal.flush(5)
+        assert journal.flush(20)
         assert journal.forget(CALLER) == 1
         for path in file.parent.iterdir():
             assert b"secret of mine" not in path.read_bytes()
@@ -770,7 +771,7 @@ def test_forgetting_says_if_a_reader_keeps_the_log_from_being_emptied(
 ) -> None:
     logs.expect("what was erased may be in the database's -wal file")
     sqlite_journal.began(RECORD)
-    assert sqlite_journal.flush(5)
+    assert sqlite_journal.flush(20)
     with another(f"sqlite:///{file}") as database, database.read() as connection:
         connection.exec_driver_sql("SELECT * FROM calls")
         assert sqlite_journal.forget(CALLER) == 1
@@ -793,25 +794,25 @@ def test_old_calls_are_deleted_at_the_start_in_small_batches(
             journal.began(replace(RECORD, call_sid=f"CA{number}"))
             journal.entry(f"CA{number}", 0, of_caller("item_1"))
             journal.event(f"CA{number}", "greeted")
-        assert journal.flush(10)
+        assert journal.flush(20)
     clock.now = NOON + 30 * DAY + 2 * DELETED_AT_ONCE + 5
     with opened(url, 30, clock):
         for deleted in (DELETED_AT_ONCE, DELETED_AT_ONCE, 5):
-            assert said.get(timeout=10) == f"journal: calls deleted for being older than 30 d: {deleted}"
+            assert said.get(timeout=20) == f"journal: calls deleted for being older than 30 d: {deleted}"
     assert [rows(url, table) for table in ("calls", "entries", "events")] == [5, 5, 5]
 
 
 def test_old_calls_are_deleted_every_hour(url: str, clock: Clock, said: "queue.Queue[str]") -> None:
     with opened(url, 1, clock) as journal:
         journal.began(RECORD)
-        assert journal.flush(5)
+        assert journal.flush(20)
         clock.now += DAY - 1
         journal.began(replace(RECORD, call_sid=OTHER_CALL))
-        assert journal.flush(5)
+        assert journal.flush(20)
         assert said.empty()
         clock.now += 3600
         journal.event(OTHER_CALL, "woke the writer")
-        assert said.get(timeout=10) == "journal: calls deleted for being older than 1 d: 1"
+        assert said.get(timeout=20) == "journal: calls deleted for being older than 1 d: 1"
         assert journal.load(CALL) is None
         assert journal.load(OTHER_CALL) is not None
 
@@ -830,9 +831,9 @@ def test_events_for_the_webhook_are_not_kept_longer_than_their_calls(
         journal.began(replace(RECORD, call_sid=recent))
         for call_sid in (CALL, recent):
             outbox.put(f"late event of {call_sid}", call_sid, "http://127.0.0.1:9/", b"{}")
-        assert journal.flush(5)
+        assert journal.flush(20)
     with opened(url, 1, clock):
-        assert said.get(timeout=10) == "journal: calls deleted for being older than 1 d: 1"
+        assert said.get(timeout=20) == "journal: calls deleted for being older than 1 d: 1"
     with connected(url) as connection:
         left = connection.execute(sa.select(metadata.tables["webhook_events"].c.call_sid)).scalars().all()
     assert left == [recent]
@@ -843,13 +844,13 @@ def test_files_are_erased_at_the_start_and_every_hour(sqlite_url: str, clock: Cl
     database = Database(sqlite_url)
     journal = CallJournal(database, 1, clock, lambda: erased.put(clock.now))
     try:
-        assert erased.get(timeout=5) == NOON
+        assert erased.get(timeout=20) == NOON
         clock.now += 3599
         journal.began(RECORD)
-        assert journal.flush(5)
+        assert journal.flush(20)
         clock.now += 1
         journal.event(CALL, "woke the writer")
-        assert erased.get(timeout=5) == NOON + 3600
+        assert erased.get(timeout=20) == NOON + 3600
     finally:
         journal.close()
         database.close()
@@ -867,15 +868,15 @@ def test_what_cannot_be_deleted_is_tried_again_a_minute_later(
             connection.exec_driver_sql(refuse)
     clock.now += 2 * DAY
     with opened(url, 1, clock) as journal, another(url) as database:
-        assert IN_TROUBLE in said.get(timeout=5)
+        assert IN_TROUBLE in said.get(timeout=20)
         with database.begin() as connection:
             connection.exec_driver_sql("DROP TRIGGER kept")
         journal.event(CALL, "woke the writer")
-        assert "written again" in said.get(timeout=5)
+        assert "written again" in said.get(timeout=20)
         assert said.empty()
         clock.now += 60
         journal.event(CALL, "woke the writer")
-        assert "older than 1 d: 1" in said.get(timeout=5)
+        assert "older than 1 d: 1" in said.get(timeout=20)
 
 
 def test_without_a_limit_nothing_is_deleted(url: str, journal: CallJournal, clock: Clock) -> None:
@@ -890,7 +891,7 @@ def test_without_a_limit_nothing_is_deleted(url: str, journal: CallJournal, cloc
 def test_telling_does_not_wait_for_the_database(url: str, journal: CallJournal, logs: ExpectedLogs) -> None:
     logs.allow(IN_TROUBLE)
     journal.began(RECORD)
-    assert journal.flush(5)
+    assert journal.flush(20)
     with locked(url):
         before = time.monotonic()
         for number in range(2000):
@@ -900,7 +901,7 @@ def test_telling_does_not_wait_for_the_database(url: str, journal: CallJournal, 
         assert not journal.flush(0.05)
         # One may have been on its way already.
         assert 1 <= journal.waiting <= 2
-    assert journal.flush(10)
+    assert journal.flush(20)
     stored = journal.load(CALL)
     assert stored is not None
     assert stored.entries == (of_caller("item_1", "1999"),)
@@ -911,7 +912,7 @@ def test_what_is_stored_is_read_while_another_process_writes(
 ) -> None:
     sqlite_journal.began(RECORD)
     sqlite_journal.spent(CALL, 1.5)
-    assert sqlite_journal.flush(5)
+    assert sqlite_journal.flush(20)
     with locked(f"sqlite:///{file}"):
         stored = sqlite_journal.load(CALL)
         assert stored is not None
@@ -927,14 +928,15 @@ def test_a_locked_database_costs_one_warning_and_nothing_that_was_told(
     url = f"sqlite:///{file}"
     with locked(url):
         sqlite_journal.began(RECORD)
-        assert "locked; find the process that keeps it locked" in said.get(timeout=5)
+        assert "locked; find the process that keeps it locked" in said.get(timeout=20)
         for number in range(700):  # more than one batch
             sqlite_journal.event(CALL, "counted", number=number)
             sqlite_journal.entry(CALL, 0, of_caller("item_1", str(number)))
         assert not sqlite_journal.flush(0.05)
-        assert sqlite_journal.waiting == 702
-    assert sqlite_journal.flush(5)
-    assert "journal is written again, after" in said.get(timeout=5)
+        # An attempt may go on, with an older one of the entries.
+        wait_until(lambda: sqlite_journal.waiting == 702, "all of them wait")
+    assert sqlite_journal.flush(20)
+    assert "journal is written again, after" in said.get(timeout=20)
     assert said.empty()
     assert events(url) == [("counted", {"number": number}) for number in range(700)]
     assert (sqlite_journal.waiting, sqlite_journal.lost) == (0, 0)
@@ -947,8 +949,8 @@ def test_a_second_trouble_is_told_too(
     for _ in range(2):
         with locked(f"sqlite:///{file}"):
             sqlite_journal.began(RECORD)
-            assert IN_TROUBLE in said.get(timeout=5)
-        assert "written again" in said.get(timeout=5)
+            assert IN_TROUBLE in said.get(timeout=20)
+        assert "written again" in said.get(timeout=20)
 
 
 def test_a_full_disk_loses_nothing(file: Path, logs: ExpectedLogs, said: "queue.Queue[str]") -> None:
@@ -956,15 +958,15 @@ def test_a_full_disk_loses_nothing(file: Path, logs: ExpectedLogs, said: "queue.
     database = Database(f"sqlite:///{file}")
     journal = CallJournal(database)
     journal.began(RECORD)
-    assert journal.flush(5)
+    assert journal.flush(20)
     limit_pages(database, 1)
     for number in range(20):
         journal.entry(CALL, number, of_caller(f"item_{number:02}", str(number) * 1000))
         journal.event(CALL, "said", number=number)
-    assert "free some disk space" in said.get(timeout=5)
+    assert "free some disk space" in said.get(timeout=20)
     limit_pages(database, 100_000)
-    assert journal.flush(5)
-    assert "0 operations were lost" in said.get(timeout=5)
+    assert journal.flush(20)
+    assert "0 operations were lost" in said.get(timeout=20)
     stored = journal.load(CALL)
     assert stored is not None
     assert [entry.item_id for entry in stored.entries] == [f"item_{number:02}" for number in range(20)]
@@ -986,16 +988,16 @@ def test_a_deleted_file_is_noticed_and_a_new_one_begins(
     logs.expect(IN_TROUBLE)
     logs.expect("sqlite_file: .* the file was moved or deleted")
     sqlite_journal.began(RECORD)
-    assert sqlite_journal.flush(5)
+    assert sqlite_journal.flush(20)
     for path in file.parent.iterdir():
         path.unlink()
     if replaced:
         sqlite3.connect(file).close()
     sqlite_journal.began(replace(RECORD, call_sid=OTHER_CALL))
     sqlite_journal.entry(OTHER_CALL, 0, of_caller("item_1"))
-    assert "the file was moved or deleted" in said.get(timeout=5)
-    assert sqlite_journal.flush(5)
-    assert "0 operations were lost" in said.get(timeout=5)
+    assert "the file was moved or deleted" in said.get(timeout=20)
+    assert sqlite_journal.flush(20)
+    assert "0 operations were lost" in said.get(timeout=20)
     stored = loaded(f"sqlite:///{file}", OTHER_CALL)
     assert stored is not None
     assert stored.entries == (of_caller("item_1"),)
@@ -1007,17 +1009,17 @@ def test_a_folder_that_is_gone_for_a_while_costs_nothing(
     logs.expect(IN_TROUBLE)
     logs.expect("sqlite_file: .* the file was moved or deleted")
     sqlite_journal.began(RECORD)
-    assert sqlite_journal.flush(5)
+    assert sqlite_journal.flush(20)
     elsewhere = file.parent.rename(file.parent.with_name("elsewhere"))
     sqlite_journal.entry(CALL, 0, of_caller("item_1"))
-    assert IN_TROUBLE in said.get(timeout=5)
+    assert IN_TROUBLE in said.get(timeout=20)
     sqlite_journal.ended(CALL, "hung up", Then.HANG_UP)
     assert not sqlite_journal.flush(0.05)
     with pytest.raises(StoreError, match="see that its folder exists"):
         sqlite_journal.spent_today()
     elsewhere.rename(file.parent)
-    assert sqlite_journal.flush(5)
-    assert "written again" in said.get(timeout=5)
+    assert sqlite_journal.flush(20)
+    assert "written again" in said.get(timeout=20)
     stored = loaded(f"sqlite:///{file}")
     assert stored is not None
     assert (stored.entries, stored.outcome) == ((of_caller("item_1"),), "hung up")
@@ -1054,17 +1056,17 @@ def test_a_server_that_restarts_costs_nothing(
     url = postgresql.emptied()
     with opened(url) as journal:
         journal.began(RECORD)
-        assert journal.flush(5)
+        assert journal.flush(20)
         postgresql.stop()
         try:
             for number in range(700):
                 journal.event(CALL, "counted", number=number)
-            assert IN_TROUBLE in said.get(timeout=5)
+            assert IN_TROUBLE in said.get(timeout=20)
             assert not journal.flush(0.05)
         finally:
             postgresql.start()
-        assert journal.flush(10)
-        assert "0 operations were lost" in said.get(timeout=5)
+        assert journal.flush(20)
+        assert "0 operations were lost" in said.get(timeout=20)
     assert events(url) == [("counted", {"number": number}) for number in range(700)]
 
 
@@ -1073,7 +1075,7 @@ def test_tables_that_were_dropped_come_back(url: str, journal: CallJournal, logs
     with another(url) as database, database.begin() as connection:
         metadata.drop_all(connection)
     journal.began(RECORD)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert loaded(url) is not None
     assert journal.lost == 0
 
@@ -1102,7 +1104,7 @@ def test_in_long_trouble_the_oldest_events_are_lost_and_counted(
     assert len(numbers) == WAITING_LIMIT + 700 - lost
     if not said.empty():
         assert IN_TROUBLE in said.get()
-        assert f"{lost} operations were lost" in said.get(timeout=5)
+        assert f"{lost} operations were lost" in said.get(timeout=20)
 
 
 def test_flushing_has_the_writer_make_no_pause(journal: CallJournal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1124,7 +1126,7 @@ def test_flushing_has_the_writer_try_again_at_once(
     monkeypatch.setattr(store.writer, "RETRY_SECONDS", (60.0, 60.0))
     with locked(f"sqlite:///{file}"):
         sqlite_journal.began(RECORD)
-        assert IN_TROUBLE in said.get(timeout=5)
+        assert IN_TROUBLE in said.get(timeout=20)
     assert sqlite_journal.flush(20)
     monkeypatch.undo()
 
@@ -1147,7 +1149,7 @@ def test_after_closing_what_is_told_is_lost_in_silence(url: str) -> None:
         journal.close()
         journal.event(CALL, "too late")
         assert (journal.lost, journal.waiting) == (1, 0)
-        assert journal.flush(5)
+        assert journal.flush(20)
         assert journal.load(CALL) is not None
     assert events(url) == []
 
@@ -1161,7 +1163,7 @@ def test_closing_in_trouble_takes_no_longer_than_it_was_given(
         sqlite_journal.began(RECORD)
         before = time.monotonic()
         sqlite_journal.close(0.2)
-        assert 0.2 <= time.monotonic() - before < 3
+        assert 0.2 <= time.monotonic() - before < 5
     assert sqlite_journal.waiting == 1
     assert not sqlite_journal.flush(5)
 

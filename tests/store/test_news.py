@@ -25,7 +25,7 @@ class Telling:
         self.live = LiveCalls(database, lambda: LONGEST_SECONDS, clock)
 
     def settle(self) -> None:
-        assert self.journal.flush(5)
+        assert self.journal.flush(20)
 
     def going_on(self) -> list[str]:
         self.settle()

@@ -89,7 +89,7 @@ def sending(database: Database, retry_seconds: float = 0.02, **options: float) -
     outbox = Outbox(
         database,
         SECRET,
-        retry_seconds=(retry_seconds, 0.2),
+        retry_seconds=(retry_seconds, max(retry_seconds, 0.2)),
         timeout_seconds=options.get("timeout_seconds", PATIENCE_SECONDS),
         poll_seconds=0.05,
     )
@@ -167,7 +167,7 @@ def test_what_a_process_did_not_get_rid_of_the_next_one_sends(
 ) -> None:
     logs.expect(NOT_TAKEN)
     receiver.statuses.put(500)
-    with sending(database, retry_seconds=0.2) as outbox:
+    with sending(database, retry_seconds=1.5) as outbox:
         outbox.put("e1", "CA1", receiver.url, b"{}")
         receiver.expect()
         wait_until(lambda: bool(logs.records), "it was refused")

@@ -45,7 +45,7 @@ def admission(
 
 def begin(journal: CallJournal, call_sid: str, caller: str = CALLER) -> None:
     journal.began(CallRecord(call_sid, "MZ1", caller, "+18005551299", "Desk", "1"))
-    assert journal.flush(5)
+    assert journal.flush(20)
 
 
 def test_a_call_is_taken_while_there_is_room(calls: Calls, journal: CallJournal, database: Database) -> None:
@@ -79,7 +79,7 @@ def test_a_number_has_so_many_calls_at_once(calls: Calls, journal: CallJournal, 
     assert admitting.refusal(CALLER) is Refusal.CALLER
     assert admitting.refusal("+14158675311") is None
     journal.ended("CA1", "hung_up", Then.HANG_UP)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert admitting.refusal(CALLER) is None
 
 
@@ -106,10 +106,10 @@ def test_a_day_has_its_budget(calls: Calls, journal: CallJournal, database: Data
     admitting = admission(calls, journal, database, budget=1.5)
     begin(journal, "CA1", "+14158675311")
     journal.spent("CA1", 1.0)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert admitting.refusal(CALLER) is None
     journal.spent("CA1", 0.5)
-    assert journal.flush(5)
+    assert journal.flush(20)
     assert admitting.refusal(CALLER) is Refusal.BUDGET
     assert admission(calls, journal, database).refusal(CALLER) is None
 

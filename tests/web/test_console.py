@@ -75,7 +75,7 @@ class Site:
         return [decode(body) for _, body in Orders(self.database).take([SID])]
 
     def settle(self) -> None:
-        assert self.journal.flush(5)
+        assert self.journal.flush(20)
 
     def tell(self) -> None:
         """A call that goes on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from store.database import Database
+from tests.probe import wait_until
 from tests.web.conftest import IdleCall, Line, ToldPulse
 from web.calls import Calls
 from web.readiness import Readiness
@@ -84,14 +85,10 @@ def test_a_stuck_database_holds_up_one_who_asks_and_no_more(calls: Calls, databa
         for other in others:
             other.start()
         # All of these but the one that asks have the last answer at once.
-        finished = sum(1 for thread in [first, *others] if not _still_alive(thread))
-        assert finished == 8
+        everybody = [first, *others]
+        wait_until(lambda: sum(not thread.is_alive() for thread in everybody) >= 8, "they had their answers")
+        assert sum(thread.is_alive() for thread in everybody) == 1
     first.join(5)
     for other in others:
         other.join(5)
     assert readiness.answer()[1] == 200
-
-
-def _still_alive(thread: threading.Thread) -> bool:
-    thread.join(0.5)
-    return thread.is_alive()

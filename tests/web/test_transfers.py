@@ -78,7 +78,7 @@ def server(database: Database, journal: CallJournal, calls: Calls, carrier: Fake
 
 def left(journal: CallJournal, then: Then, detail: str) -> None:
     journal.ended(CALL, "transferred", then, detail)
-    assert journal.flush(5)
+    assert journal.flush(20)
 
 
 def only(text: str) -> ElementTree.Element:

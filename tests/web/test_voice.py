@@ -310,12 +310,12 @@ def test_who_has_too_many_calls_is_not_queued(
 
 def began(journal: CallJournal, call_sid: str = CALL) -> None:
     journal.began(CallRecord(call_sid, "MZ1", CALLER, CALLED, "Desk", "1"))
-    assert journal.flush(5)
+    assert journal.flush(20)
 
 
 def ended(journal: CallJournal, then: Then) -> None:
     journal.ended(CALL, "ended", then)
-    assert journal.flush(5)
+    assert journal.flush(20)
 
 
 def ask(client: FlaskClient, stream: int = 1, status: str = "in-progress") -> str:
