@@ -38,7 +38,7 @@ from actors.tool_runner import ToolOverdue, ToolRunner
 from wire import dead_air, realtime
 
 JOURNAL_SECONDS = 0.2
-"""What happens is told to the journal so much later at the latest."""
+"""From one time that the journal is told what is new to the next: it is told at once, or so much later at the latest."""
 
 
 class Call(Protocol):
@@ -90,6 +90,7 @@ class Moderator:
         self._operator = operator
         self._log = call_log(__name__, setup.call_sid)
         self._journal_waits = False
+        self._journalled_at = float("-inf")
 
     def handle(self, message: object) -> bool:
         """One of the messages that tell what goes on. False: it is something else."""
@@ -100,9 +101,10 @@ class Moderator:
             case FloorChanged(floor=floor):
                 if floor is Floor.CALLER:
                     self._line.keep(KEPT_SPEECH_SECONDS)
-                    self._journal_soon()
                     self._farewell.caller_speaks()
                 self.carry_out(self._talk.floor_changed(floor, now))
+                if floor is Floor.CALLER:
+                    self._journal_soon()
                 self._call.go_on()
             case SpeechUnnoticed(seconds_ago=seconds_ago):
                 self._talk.speech_unnoticed(seconds_ago, now)
@@ -196,7 +198,7 @@ class Moderator:
                 self.carry_out(self._talk.due(time.monotonic()))
             case DeadlinePassed.JOURNAL:
                 self._journal_waits = False
-                self._talk.write()
+                self._write_journal(time.monotonic())
 
     def _tool_finished(self, finished: ToolFinished) -> None:
         # Who is about to leave has nothing more to say about it.
@@ -220,9 +222,20 @@ class Moderator:
         self._journal_soon()
 
     def _journal_soon(self) -> None:
-        if not self._journal_waits:
+        if self._journal_waits:
+            return
+        now = time.monotonic()
+        left = self._journalled_at + JOURNAL_SECONDS - now
+        if left <= 0:
+            # Not by a timer, which wakes two threads, and what a killed process has not told is lost.
+            self._write_journal(now)
+        else:
             self._journal_waits = True
-            self._call.remind(DeadlinePassed.JOURNAL, JOURNAL_SECONDS)
+            self._call.remind(DeadlinePassed.JOURNAL, left)
+
+    def _write_journal(self, now: float) -> None:
+        self._journalled_at = now
+        self._talk.write()
 
     def _keep_what_is_needed(self) -> None:
         if self._sessions.talking and self._talk.assistant_audible and not self._talk.unheard_turn:
