@@ -38,7 +38,7 @@ from actors.tool_runner import ToolOverdue, ToolRunner
 from wire import dead_air, realtime
 
 JOURNAL_SECONDS = 0.2
-"""From one time that the journal is told what is new to the next: it is told at once, or so much later at the latest."""
+"""The journal is told what is new at once, but after it was told something not before so much later."""
 
 
 class Call(Protocol):

@@ -36,7 +36,7 @@ class FrameReader:
         self._at = 0
         self._left = False
         self.read_bytes = _SMALL_READ_BYTES
-        """How many bytes to ask the kernel for next: more, where the last time there were more than were asked for."""
+        """How many bytes to ask the kernel for next: more, where all that were asked for last had come."""
 
     def feed(self, data: bytes) -> None:
         """Bytes have come."""

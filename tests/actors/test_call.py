@@ -36,6 +36,7 @@ from actors.messages import (
 )
 from actors.meter import NoMeter, Outcome
 from actors.model_socket import ModelSocket
+from actors.moderator import JOURNAL_SECONDS
 from actors.openai import OpenAIActor
 from actors.phone_reader import PhoneReader
 from actors.sessions import CLOSED_SECONDS, LAST_MOMENT_SECONDS, READY_SECONDS
@@ -508,8 +509,7 @@ def test_the_journal_gets_the_conversation_as_it_happens_and_what_is_left_at_the
     call = calls()
     socket = call.greet()
     assert call.journal.began_with == [RECORD]
-    wait_until(lambda: bool(call.journal.entries), "the first thing was journalled, and no time had to pass")
-    call.ref.tell(JOURNAL)
+    call.clock.expire(JOURNAL)
     wait_until(lambda: "item_g" in call.journal.entries, "the greeting was journalled")
     socket.say(speech_started("item_u"), speech_stopped("item_u"), committed("item_u", "item_g"))
     socket.say(transcribed("item_u", "When do you open?"))
@@ -520,6 +520,16 @@ def test_the_journal_gets_the_conversation_as_it_happens_and_what_is_left_at_the
     assert call.journal.entries["item_g"][1].heard_text == "Hello there."
     assert call.journal.kinds()[0] == "session ready"
     assert call.journal.endings == [("ended", Then.HANG_UP)]
+
+
+def test_what_happens_after_a_quiet_moment_is_journalled_at_once(call: Call) -> None:
+    """A process that is killed tells nothing more."""
+    socket = call.greet()
+    call.ref.tell(JOURNAL)
+    call.settle()
+    call.actor._moderator._journalled_at -= JOURNAL_SECONDS
+    socket.say(committed("item_u", "item_g"), transcribed("item_u", "When do you open?"))
+    wait_until(lambda: "item_u" in call.journal.entries, "no time had to pass")
 
 
 def test_that_the_caller_speaks_is_journalled_until_the_words_have_an_item(call: Call) -> None:
