@@ -64,6 +64,8 @@ class Calls:
         self._live: dict[str, tuple[str, ActorRef[Any]]] = {}
         self.when_begun: Callable[[], None] = lambda: None
         """Called when a call has begun, by the thread that started it."""
+        self.when_ended: Callable[[int], None] = lambda left: None
+        """Called when one has ended, with how many are left, by the thread that held it."""
         self._draining = False
         self._question_by = time.monotonic()
 
@@ -103,7 +105,9 @@ class Calls:
             if self._live.pop(ref.actor_urn, None) is not None:
                 self._pulse.end()
                 self._question_by = time.monotonic() + self._question_seconds
+            left = len(self._live)
             self._changed.notify_all()
+        self.when_ended(left)
 
     @property
     def live(self) -> list[str]:

@@ -1,6 +1,5 @@
 """gunicorn with the settings that calls need, and workers that hand their calls over before they end themselves."""
 
-import gc
 import logging
 import math
 import os
@@ -28,6 +27,7 @@ from store.outbox import Outbox
 from web import CALLS, JOURNAL, OUTBOX, SETTINGS, WARM, build_app
 from web.calls import HANDOVER_SECONDS, Calls
 from web.cores import pinning
+from web.garbage import Garbage
 from web.metrics import MetricsDirectory
 from web.preparation import Preparation
 
@@ -74,9 +74,8 @@ class PatientWorker(Worker):  # type: ignore[misc]
             else:
                 if waiting:
                     logger.info("this worker has the database, and serves")
-                # What is there now stays: a full collection that goes through it holds every call up for 10 ms.
-                gc.collect()
-                gc.freeze()
+                calls: Calls = self.wsgi.extensions[CALLS]
+                calls.when_ended = Garbage().call_ended
                 return
         raise SystemExit
 
