@@ -20,6 +20,7 @@ class Journey:
         self._end: float = inf
         self._delays = array("d")
         self._reordered = self._duplicates = 0
+        self._came = self._carried = 0
 
     def left(self, at: float) -> int:
         """The next frame leaves. Returns its number."""
@@ -40,6 +41,7 @@ class Journey:
         else:
             self._duplicates += 1
             return
+        self._came += 1
         if self._first <= number < self._end:
             self._delays.append(at - self._left_at[number])
 
@@ -48,16 +50,18 @@ class Journey:
         self._first = len(self._left_at)
         self._end = inf
         self._delays = array("d")
-        self._reordered = self._duplicates = 0
+        self._reordered = self._duplicates = self._came = 0
 
     def end(self) -> None:
         """What leaves from now on does not count any more; what is on its way still does when it comes."""
         self._end = len(self._left_at)
+        self._carried = self._came
 
     def take(self, result: "Passage") -> None:
         """Add what was found between `begin` and `end`."""
         sent = int(self._end) - self._first
         result.sent += sent
+        result.carried += self._carried
         result.delays.extend(self._delays)
         result.lost += sent - len(self._delays)
         result.reordered += self._reordered
@@ -69,6 +73,8 @@ class Passage:
     """All frames of one direction, of all calls."""
 
     sent: int = 0
+    carried: int = 0
+    """came out in the time in which those were sent: fewer, where the server falls behind"""
     lost: int = 0
     reordered: int = 0
     duplicates: int = 0
@@ -92,6 +98,7 @@ class Passage:
         p50, p99, most = quantiles_ms(self.delays)
         return {
             "frames": self.sent,
+            "carried": self.carried,
             "p50_ms": p50,
             "p99_ms": p99,
             "max_ms": most,

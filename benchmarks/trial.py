@@ -107,11 +107,13 @@ async def _measure(load: Load, server: ServerProcess, calls: int, seconds: float
     totals = load.totals()
     await load.hang_up()
     call_seconds = calls * lasted
+    cpu_ms = used.cpu_s * 1000 / call_seconds
     p50, p99, most = quantiles_ms([each for each in clears if each is not None])
     return {
         "calls": calls,
         "seconds": seconds,
-        "cpu_ms": used.cpu_s * 1000 / call_seconds,
+        "cpu_ms": cpu_ms,
+        "needed_ms": cpu_ms / carried_share(inwards, outwards),
         "cpu_share": used.cpu_s / lasted,
         "switches": used.switches / call_seconds,
         "threads": full.threads,
@@ -126,6 +128,12 @@ async def _measure(load: Load, server: ServerProcess, calls: int, seconds: float
         "load_latest_ms": totals.latest_ms,
         "problems": totals.problems[:10],
     }
+
+
+def carried_share(*ways: Passage) -> float:
+    """How much of what was sent came out meanwhile, at most 1: a full server does not use what it would need."""
+    sent = sum(way.sent for way in ways)
+    return min(sum(way.carried for way in ways) / sent, 1.0) if sent else 1.0
 
 
 async def _interrupt(calls: Sequence[Call]) -> list[float | None]:

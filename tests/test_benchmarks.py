@@ -25,6 +25,7 @@ from benchmarks.model import Answer, LeanModel
 from benchmarks.phone import caller_frame, identity_of
 from benchmarks.plot import svg
 from benchmarks.process_tree import use_of
+from benchmarks.trial import carried_share
 from simulator import lean_websocket
 from simulator.lean_websocket import LeanWebsocket
 from tests.simulator.load_server import OVERFLOW, Media, Server
@@ -71,6 +72,8 @@ def test_what_becomes_of_each_frame_is_counted() -> None:
     journey.came(journey.left(20), 21)
     passage = Passage.of([journey])
     assert (passage.sent, passage.lost, passage.reordered, passage.duplicates) == (10, 6, 1, 1)
+    assert passage.carried == 4, "what comes when nothing is counted any more, is late"
+    assert carried_share(passage) == 0.4
     assert [round(each, 1) for each in passage.delays] == [0.1, 0.2, 0.3, 0.4]
     assert not passage.whole
     assert passage.figures()["max_ms"] == pytest.approx(400)
