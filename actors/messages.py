@@ -45,6 +45,8 @@ class CallerAudio(Audio):
     """seconds of the monotonic clock: when the reader had it"""
     position_ms: float = field(default=0.0, compare=False)
     """where in the stream it begins, by Twilio's timestamps"""
+    loud: bool = field(default=False, compare=False)
+    """what `wire.loudness` says of it: the reader has it decoded"""
 
 
 @dataclass(frozen=True, slots=True)

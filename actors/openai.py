@@ -87,10 +87,10 @@ class OpenAIActor(Member):
 
     def handle(self, message: Any) -> Any:
         match message:
-            case CallerAudio(payload=payload, duration_ms=duration_ms, arrived_at=arrived_at):
-                if self._turns.caller_audio(payload, duration_ms, arrived_at):
+            case CallerAudio():
+                if self._turns.caller_audio(message):
                     self._look_after(self._liveness.check(self._now()))
-                self._writer.append(payload, self.mailbox.audio_waits)
+                self._writer.append(message.payload, self.mailbox.audio_waits)
             case realtime.SpeechStarted(audio_start_ms=audio_start_ms, item_id=item_id):
                 self._turns.speech_started(audio_start_ms, item_id)
             case realtime.SpeechStopped(audio_end_ms=audio_end_ms, item_id=item_id):

@@ -15,6 +15,7 @@ from wire.audio_format import UlawAudio
 from wire.continuity import Continuity
 from wire.g711 import BYTES_PER_MS, ULAW_SILENCE
 from wire.kept_audio import KeptAudio
+from wire.loudness import is_loud
 from wire.protocol import ProtocolError
 
 KEPT_SECONDS = 5.0
@@ -63,7 +64,7 @@ class PhoneReader:
                 begins_ms = self._continuity.clock_ms - duration_ms
                 if silence:
                     self._make_up(silence, begins_ms, now - duration_ms / 1000)
-                self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms), ulaw)
+                self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms, is_loud(ulaw)), ulaw)
             case twilio.Mark(name=name):
                 post(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
             case twilio.Dtmf(digit=digit):
@@ -83,7 +84,8 @@ class PhoneReader:
         with self._lock:
             self._model = model
             for ulaw, arrived_at in self._kept.since(since):
-                post(model, CallerAudio(len(ulaw) / BYTES_PER_MS, b64encode(ulaw).decode(), arrived_at))
+                payload, duration_ms = b64encode(ulaw).decode(), len(ulaw) / BYTES_PER_MS
+                post(model, CallerAudio(duration_ms, payload, arrived_at, loud=is_loud(ulaw)))
 
     def keep(self, seconds: float) -> None:
         """Keep so much of the caller's audio from now on."""
@@ -101,7 +103,7 @@ class PhoneReader:
         with self._lock:
             if self._muted:
                 ulaw = ULAW_SILENCE * len(ulaw)
-                audio = replace(audio, payload=b64encode(ulaw).decode())
+                audio = replace(audio, payload=b64encode(ulaw).decode(), loud=False)
             self._kept.add(ulaw, audio.arrived_at)
             post(self._model, audio)
         self._listeners.tell(audio)

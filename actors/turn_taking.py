@@ -18,7 +18,15 @@ from pykka import ActorRef
 
 from actors.clock import Clock
 from actors.member import CallError, CallLog, post
-from actors.messages import DeadlinePassed, Floor, FloorChanged, Interrupt, Respond, SpeechUnnoticed
+from actors.messages import (
+    CallerAudio,
+    DeadlinePassed,
+    Floor,
+    FloorChanged,
+    Interrupt,
+    Respond,
+    SpeechUnnoticed,
+)
 from actors.model_writer import ModelWriter
 from wire import client_events, errors, false_start, realtime, turns
 from wire.dialect import Dialect, Session
@@ -26,7 +34,6 @@ from wire.false_start import Gate, Gating
 from wire.hearing import Hearing, Missed
 from wire.instructions import RESUME, adding
 from wire.latency import CallerTurns, Onset, SpeechEdge
-from wire.loudness import is_loud
 from wire.outputs import Outputs
 from wire.responses import Responses
 from wire.turns import Turns
@@ -74,13 +81,13 @@ class TurnTaking:
         self._audible = False
         self._deaf = False
 
-    def caller_audio(self, payload: str, duration_ms: float, arrived_at: float) -> bool:
+    def caller_audio(self, audio: CallerAudio) -> bool:
         """Listen along with the server, to know early what it says late, and what it does not say at all.
 
         50 times a second. True: the server may have missed something, and should be asked whether it lives.
         """
-        self._caller.appended(duration_ms, arrived_at)
-        loud = is_loud(payload)
+        loud, duration_ms = audio.loud, audio.duration_ms
+        self._caller.appended(duration_ms, audio.arrived_at)
         gate = self._gate
         if gate.listens and (commands := gate.caller_audio(loud, duration_ms, self._now())):
             self._carry_out(commands)

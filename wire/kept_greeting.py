@@ -79,8 +79,9 @@ class GreetingTake:
         if part != self._part or len(self._ulaw) > MAX_MS * BYTES_PER_MS:
             self._end()
             return
-        self._ulaw += a2b_base64(payload)
-        self._loud = self._loud or is_loud(payload)
+        ulaw = a2b_base64(payload)
+        self._ulaw += ulaw
+        self._loud = self._loud or is_loud(ulaw)
 
     def said(self, part: Part, text: str) -> None:
         """The whole text of a part."""
@@ -110,6 +111,6 @@ def same_words(text: str, other: str) -> bool:
 
 def _trimmed(ulaw: bytes) -> bytes:
     for start in range(0, len(ulaw), _FRAME_BYTES):
-        if is_loud(b64encode(ulaw[start : start + _FRAME_BYTES]).decode()):
+        if is_loud(ulaw[start : start + _FRAME_BYTES]):
             return ulaw[max(start - LEAD_MS * BYTES_PER_MS, 0) :]
     return ulaw

@@ -5,8 +5,6 @@ confirms later, 50 times a second for every call, and so it costs 1 us: a piece 
 are, and counting those is one `bytes.translate`.
 """
 
-import binascii
-
 from wire.g711 import decode_ulaw
 
 LOUD_SAMPLE = 328
@@ -22,7 +20,6 @@ _QUIET_CODES = bytes(
 )
 
 
-def is_loud(payload: str) -> bool:
-    """Whether base64 of mu-law is loud; nothing is not. Raises ValueError if it is not base64."""
-    ulaw = binascii.a2b_base64(payload)
+def is_loud(ulaw: bytes) -> bool:
+    """Whether mu-law is loud; nothing is not."""
     return len(ulaw.translate(None, _QUIET_CODES)) > LOUD_SHARE * len(ulaw)

@@ -62,6 +62,7 @@ from wire.instructions import RESUME
 from wire.latency import Onset, TurnLatency
 from wire.liveness import IDLE_SECONDS, URGENT_SECONDS
 from wire.liveness import PATIENCE_SECONDS as PONG_SECONDS
+from wire.loudness import is_loud
 from wire.playback import Heard, Part
 from wire.transcript import Entry, ToolUse
 from wire.vad_watchdog import DEAF_MS
@@ -108,9 +109,10 @@ class Model:
 
     def hear(self, payload: str, duration_ms: int) -> None:
         """So much of the caller's audio, in frames of 20 ms."""
+        loud = is_loud(base64.b64decode(payload))
         for _ in range(duration_ms // 20):
             self.seconds += 0.02
-            self.handle(CallerAudio(20, payload, self.seconds))
+            self.handle(CallerAudio(20, payload, self.seconds, loud=loud))
 
     def pause(self, what: str = DeadlinePassed.TURN) -> float:
         """Let the time pass that the actor asked for last, and return its seconds."""

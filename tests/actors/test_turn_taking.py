@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from actors.member import CallError, call_log
-from actors.messages import Floor, FloorChanged, Interrupt, Respond, SpeechUnnoticed
+from actors.messages import CallerAudio, Floor, FloorChanged, Interrupt, Respond, SpeechUnnoticed
 from actors.model_writer import ModelWriter
 from actors.turn_taking import TurnTaking
-from tests.actors.parts import LOUD, QUIET, SESSION, VAD
+from tests.actors.parts import SESSION, VAD
 from tests.probe import FakeModelSocket, HandClock, Probe
 from wire import realtime
 from wire.dialect import OPENAI, Session
@@ -89,8 +89,8 @@ def test_what_the_server_begins_by_itself_is_not_heard_once_nobody_listens(turn:
 
 
 def test_only_speech_that_the_server_missed_makes_it_worth_asking_whether_it_lives(turn: Turn) -> None:
-    asked = [turn.taking.caller_audio(LOUD, 20, turn.seconds) for _ in range(30)]
-    asked += [turn.taking.caller_audio(QUIET, 20, turn.seconds) for _ in range(100)]
+    asked = [turn.taking.caller_audio(CallerAudio(20, "", turn.seconds, loud=True)) for _ in range(30)]
+    asked += [turn.taking.caller_audio(CallerAudio(20, "", turn.seconds)) for _ in range(100)]
     assert asked.count(True) == 1
     assert [type(told) for told in turn.call.told()] == [SpeechUnnoticed]
 
