@@ -24,6 +24,7 @@ expect.set_options(timeout=PATIENCE_MS)
 QUESTION = "what does a full service include"
 ANSWER = "A full service takes about two hours."
 AUDIBLE = 0.02
+SKIPPED = SAMPLE_RATE // 10
 WINDOW = SAMPLE_RATE // 4
 
 
@@ -125,14 +126,19 @@ def check_frames(frames: list[tuple[float, bytes]], recording: Path) -> None:
     question = heard[loud : loud + 2 * SAMPLE_RATE]
     lags = np.correlate(sent, question, "valid")
     start = int(np.argmax(lags))
-    there = sent[start : start + len(question)]
     correlations = [
-        np.corrcoef(question[at : at + WINDOW], there[at : at + WINDOW])[0, 1]
+        likeness(question[at : at + WINDOW], sent, start + at)
         for at in range(0, len(question) - WINDOW, WINDOW)
         if np.std(question[at : at + WINDOW]) > 300
     ]
     assert len(correlations) > 3
     assert np.median(correlations) > 0.97
+
+
+def likeness(window: np.ndarray, sent: np.ndarray, start: int) -> float:
+    """The best correlation around there: a browser's microphone skips some samples where the machine is busy."""
+    places = range(max(start - SKIPPED, 0), min(start + SKIPPED, len(sent) - len(window)))
+    return float(max(np.corrcoef(window, sent[at : at + len(window)])[0, 1] for at in places))
 
 
 def test_everything_is_done_with_the_keyboard(page: Page) -> None:
