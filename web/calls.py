@@ -16,6 +16,7 @@ from actors.member import post
 from actors.messages import Drain
 from actors.phone_reader import PhoneReader
 from actors.setup import CallSetup
+from web import turnover
 from web.pulse import Pulse
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Calls:
             ref = self._actor.start(setup, self._clock, ended)
             self._live[ref.actor_urn] = (setup.call_sid, ref)
             self._pulse.begin()
+            turnover.adapt_to(len(self._live))
         try:
             reader = ref.ask(Answer(), timeout=ANSWER_SECONDS)
         except (pykka.ActorDeadError, pykka.Timeout):
@@ -106,6 +108,7 @@ class Calls:
                 self._pulse.end()
                 self._question_by = time.monotonic() + self._question_seconds
             left = len(self._live)
+            turnover.adapt_to(left)
             self._changed.notify_all()
         self.when_ended(left)
 

@@ -1,6 +1,7 @@
 """The calls of one process: limited, counted, handed over together."""
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS
 from tests.web.conftest import IdleCall, Line, setup
 from web.calls import Calls
+from web.turnover import SECONDS_A_CALL, SHORTEST_SECONDS
 
 told: "queue.SimpleQueue[Drain]" = queue.SimpleQueue()
 
@@ -45,6 +47,23 @@ def test_a_call_beyond_the_limit_is_refused_until_one_ends(calls: Calls, logs: E
     lines[0].hang_up()
     assert not calls.full
     Line(calls, "CA7")
+
+
+def test_the_more_calls_there_are_the_less_often_each_thread_asks_for_the_interpreter() -> None:
+    """Else a thousand that wait for it leave no time to the one that has it."""
+    before = sys.getswitchinterval()
+    calls = Calls(threads=100, actor=IdleCall)
+    try:
+        lines = [Line(calls, f"CA{number}") for number in range(40)]
+        assert sys.getswitchinterval() == pytest.approx(40 * SECONDS_A_CALL, abs=2e-6)
+        lines.pop().hang_up()
+        assert sys.getswitchinterval() == pytest.approx(39 * SECONDS_A_CALL, abs=2e-6)
+        for line in lines:
+            line.hang_up()
+        assert sys.getswitchinterval() == pytest.approx(SHORTEST_SECONDS, abs=2e-6)
+    finally:
+        calls.drain(PATIENCE_SECONDS)
+        sys.setswitchinterval(before)
 
 
 def test_a_drain_hands_every_call_over_and_takes_no_more(calls: Calls) -> None:
