@@ -69,9 +69,9 @@ def panel(
 
 def svg(found: Sequence[Found]) -> str:
     """The whole picture."""
-    cpu = lines(found, lambda each: each["cpu_ms"])
+    cpu = lines(found, lambda each: each["needed_ms"])
     delay = lines(found, lambda each: max(each["in"]["p99_ms"], each["out"]["p99_ms"]))
-    parts = panel("CPU, ms for a second of one call", cpu, 0, False, (0, 5, 10, 15, 20))
+    parts = panel("CPU needed, ms for a second of one call", cpu, 0, False, (0, 5, 10, 15, 20))
     parts += panel("added delay, 99th percentile, ms", delay, WIDTH, True, (0.1, 1, 10, 100, 1000, 10_000))
     for number, (server, colour) in enumerate(zip(cpu, COLOURS, strict=False)):
         at = MARGIN + number * 200

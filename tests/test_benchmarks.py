@@ -81,7 +81,7 @@ def test_what_becomes_of_each_frame_is_counted() -> None:
 
 def test_what_was_found_is_drawn() -> None:
     found = [
-        {"server": name, "calls": calls, "cpu_ms": 5.0, "in": {"p99_ms": 1.0}, "out": {"p99_ms": 90_000.0}}
+        {"server": name, "calls": calls, "needed_ms": 5.0, "in": {"p99_ms": 1.0}, "out": {"p99_ms": 90_000.0}}
         for name in ("this", "another")
         for calls in (50, 100)
     ]
