@@ -78,6 +78,7 @@ def test_an_interruption_truncates_at_what_the_caller_heard(stage: Stage, latenc
     assert clear.dropped_ms > 4000, "the rest of the answer was thrown away"
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_heard_to_its_end_is_not_truncated(stage: Stage) -> None:
     """protocol-gotchas 12"""
     with stage.call() as (phone, session):

@@ -87,7 +87,7 @@ def test_serve_without_a_key_uses_the_offline_model_and_says_so(tmp_path: Path) 
     assert audible_seconds(assistant, 0, 60) > 0.3
 
 
-@pytest.mark.parametrize("kind", ["gthread", "gevent"])
+@pytest.mark.parametrize("kind", ["gthread", pytest.param("gevent", marks=pytest.mark.slow)])
 def test_a_plain_gunicorn_runs_the_application_with_nothing_but_the_environment(
     stage: Stage, tmp_path: Path, kind: str
 ) -> None:
