@@ -58,6 +58,17 @@ DATABASE_FILES = 2 * (1 + READERS)
 """In each worker one for the connection that writes and those that read, which are made when they are needed."""
 
 
+def made_when_needed(pool: int = 16) -> Counter[str]:
+    """So much there may be at rest, as soon as it was needed once."""
+    return Counter(
+        {
+            "threads": all_threads(pool),
+            "switchboard.db": DATABASE_FILES,
+            "switchboard.db-wal": DATABASE_FILES,
+        }
+    )
+
+
 def twenty_calls(stage: Stage) -> list[CallResult]:
     with ExitStack() as stack:
         phones = [stack.enter_context(stage.phone()) for _ in range(20)]
@@ -86,13 +97,7 @@ def test_twenty_calls_at_once_complete_and_leave_nothing_behind(stage: Stage, tm
 def completes_and_leaves_nothing(stage: Stage) -> None:
     twenty_calls(stage)
     idle = census(stage.server.pid)
-    idle |= Counter(
-        {
-            "threads": all_threads(ROOMY_THREADS),
-            "switchboard.db": DATABASE_FILES,
-            "switchboard.db-wal": DATABASE_FILES,
-        }
-    )
+    idle |= made_when_needed(ROOMY_THREADS)
     before = len(stage.model.sessions)
     results = twenty_calls(stage)
     assert all(result.reason == "caller" and not result.errors for result in results)
