@@ -107,10 +107,9 @@ def nothing_left_behind(logs: ExpectedLogs) -> Iterator[None]:
 def _ends_by(thread: threading.Thread, deadline: float) -> bool:
     if thread.name in PROCESS_WIDE_THREADS:
         return True
+    # It is listed as soon as it is about to start, and cannot be joined before.
     while thread.ident is None and time.monotonic() < deadline:
-        threading.Event().wait(
-            0.001
-        )  # it is listed as soon as it is about to start, and cannot be joined before
+        threading.Event().wait(0.001)
     thread.join(max(deadline - time.monotonic(), 0))
     return not thread.is_alive()
 

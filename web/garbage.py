@@ -1,8 +1,8 @@
 """The interpreter's garbage, taken out at moments when that holds up nobody.
 
-What refers to itself in a circle only a collection finds, and a full one goes through the objects of every call: with
-200 of them it stops the whole process for 50 to 100 ms, whenever the interpreter finds it due. A call that has ended
-leaves some 20 KiB of it.
+What refers to itself in a circle only a collection finds, and a full one goes through the objects of every call,
+while nothing else happens: with 200 calls in greenlets the latest frame was 64 ms late, and without full collections
+19 and 31 (medians of three). A call that has ended leaves some 20 KiB of it.
 """
 
 import gc

@@ -20,8 +20,8 @@ _CONTROL = (0x88, 0x89, 0x8A)
 _MASKED = 0x80
 _LONGEST_CONTROL = 125
 _SMALL_READ_BYTES = 479
-"""A frame of 20 ms fits in. For so much, with what Python adds to it, the interpreter has memory of its own, which is
-warm from whoever had it last; more comes from the C library, which has other memory for each thread."""
+"""A frame of 20 ms fits in. Who waits holds as much as it asks for, and up to 512 bytes, with the 33 that Python
+adds, come from the interpreter's own memory, which all threads share."""
 _LARGE_READ_BYTES = 4 * 1024
 
 

@@ -159,6 +159,25 @@ def test_without_a_session_the_caller_is_kept(reader: Reader) -> None:
     assert reader.model.told() == []
 
 
+def test_whether_the_caller_is_loud_is_told_with_the_audio_also_when_it_is_heard_again(
+    reader: Reader,
+) -> None:
+    """The model's actor does not look at the audio: a caller of whom nobody knew would be left without an answer."""
+    for number, ulaw in enumerate((b"\x00" * 160, b"\xff" * 160)):
+        payload = base64.b64encode(ulaw).decode()
+        reader.receive("media", media={"track": "inbound", "timestamp": str(20 * number), "payload": payload})
+    assert [audio.loud for audio in reader.model.told()] == [True, False]
+    reader.reader.attach(following := Probe("next model"), since=0.0)
+    assert [audio.loud for audio in following.told()] == [True, False]
+
+
+def test_who_is_muted_is_not_loud(reader: Reader) -> None:
+    reader.reader.mute(True)
+    payload = base64.b64encode(b"\x00" * 160).decode()
+    reader.receive("media", media={"track": "inbound", "timestamp": "0", "payload": payload})
+    assert [audio.loud for audio in reader.model.told()] == [False]
+
+
 def test_a_session_that_takes_over_between_turns_hears_nothing_of_before(reader: Reader) -> None:
     reader.hear(5)
     reader.reader.attach(following := Probe("next model"))

@@ -321,9 +321,8 @@ def test_the_calls_of_a_server_that_is_told_to_stop_go_on_in_the_other(tmp_path:
             own["DATABASE_URL"] = database_url(tmp_path)
             deployed.append(stack.enter_context(ServerProcess(own, directory)))
         first, second = deployed
-        known.append(
-            first.url
-        )  # a busy machine's may be late to say that it is ready, and the other take the call
+        # Not both yet: a busy machine's may be late to say that it is ready, and the other take the call.
+        known.append(first.url)
         stage = Stage(first, model, script)
         stage.url = address
         with twenty_calls(stage, script) as calls:

@@ -190,6 +190,19 @@ def test_what_websocket_client_reads_is_read(messages: list[str], places: list[i
     assert list(read(split(data, places), masked=False)) == theirs
 
 
+def test_more_is_asked_for_as_long_as_all_that_was_asked_for_comes() -> None:
+    reader = FrameReader(masked=False, limit=LIMIT)
+    small = reader.read_bytes
+    assert small <= 512 - 33, "with what Python adds to bytes, it is no more than its allocator takes"
+    reader.feed(bytes(small))
+    large = reader.read_bytes
+    assert large > small
+    reader.feed(bytes(small))
+    assert reader.read_bytes == large
+    reader.feed(bytes(small - 1))
+    assert reader.read_bytes == small
+
+
 def test_a_frame_above_the_limit_is_left_before_it_is_here() -> None:
     head = b"\x81\xff" + (LIMIT + 1).to_bytes(8)
     reader = FrameReader(masked=True, limit=LIMIT)
