@@ -3,11 +3,20 @@
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from pykka._envelope import Envelope
 
 from actors.messages import Audio
+
+
+def _nothing(message: object) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
 
 
 class Mailbox:
@@ -17,7 +26,11 @@ class Mailbox:
     is counted, so that memory stays flat behind a stalled peer. The lane can be held: audio then waits, within the
     same bound, while control goes on.
 
-    `put` may be called from any thread; `get`, `audio_waits`, `hold_audio` and `release_audio` belong to the actor's.
+    Most of what a small message costs is to wake a thread for it. So an actor may borrow the threads of those who
+    tell it something, one at a time and for one message each, as with Akka's calling-thread dispatcher: see `lend`.
+
+    `put` and `lend` may be called from any thread; `get` belongs to the actor's own, and `audio_waits`, `hold_audio`
+    and `release_audio` to the one that runs it.
     """
 
     def __init__(self, audio_limit_ms: float = float("inf")) -> None:
@@ -32,6 +45,22 @@ class Mailbox:
         # Only a wake-up; what to take is decided when it is taken. SimpleQueue's blocking get is in C: waking a
         # thread with it costs 10 us of CPU where queue.Queue costs 18.
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._running = threading.Lock()
+        """Whose it is, runs the actor: its own thread's while that is not in `get`, or that of one that is lent."""
+        self._running.acquire()
+        self._handle: Callable[[Any], object] = _nothing
+        self._can_handle: Callable[[], bool] = _never
+
+    def borrow_threads(self, handle: Callable[[Any], object], can_handle: Callable[[], bool]) -> None:
+        """From now on what is lent goes to `handle`, which must raise nothing, while the actor has nothing to do.
+
+        `can_handle`: whether `handle` would wait for nothing just now. It must not wait for anything either.
+        """
+        self._handle, self._can_handle = handle, can_handle
+
+    def borrow_no_threads(self) -> None:
+        """Not any more, or not yet. Else whoever knows a mailbox would keep its actor in memory."""
+        self._handle, self._can_handle = _nothing, _never
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Append to the message's lane."""
@@ -46,10 +75,24 @@ class Mailbox:
                 self._control.append(envelope)
         self._wake.put(None)
 
+    def lend(self, message: object) -> None:
+        """Let the actor handle this here and now, if it borrows threads and has nothing to do; else `put`."""
+        if self._running.acquire(blocking=False):
+            try:
+                # Without the other lock: of what others put at this moment, any order is right.
+                if not (self._control or self._audio or self._audio_held) and self._can_handle():
+                    self._handle(message)
+                    return
+            finally:
+                self._running.release()
+        self.put(Envelope(message))
+
     def get(self) -> Envelope[Any]:
         """The next message; blocks until there is one."""
+        self._running.release()
         while True:
             self._wake.get()
+            self._running.acquire()
             with self._lock:
                 if self._control:
                     return self._control.popleft()
@@ -57,15 +100,16 @@ class Mailbox:
                     envelope = self._audio.popleft()
                     self._audio_ms -= envelope.message.duration_ms
                     return envelope
+            self._running.release()
 
     def empty(self) -> bool:
-        """Whether `get` would block."""
+        """Whether there is nothing to get."""
         with self._lock:
             return not self._control and (self._audio_held or not self._audio)
 
     @property
     def audio_waits(self) -> bool:
-        """Whether there is audio that `get` will return when no control message is left. For the actor's thread."""
+        """Whether there is audio that `get` will return when no control message is left. For who runs the actor."""
         # Without the lock: nobody else holds the lane or takes from it, and what is just being put is seen next time.
         return bool(self._audio) and not self._audio_held
 

@@ -47,6 +47,17 @@ def post(receiver: ActorRef[Any] | None, message: object) -> bool:
     return True
 
 
+LENT_MS = 200
+"""The longest audio to be lent: more might have to wait for room at the socket that it goes to."""
+
+
+def lend(receiver: ActorRef[Any] | None, message: object) -> None:
+    """Post; a receiver that has nothing to do handles it in this thread, if it borrows any. For what is done soon."""
+    if receiver is not None and not receiver.actor_stopped.is_set():
+        mailbox: Any = receiver.actor_inbox
+        mailbox.lend(message)
+
+
 class Audience(Protocol):
     """Whoever listens to a call. Any thread tells, also on the audio path: it neither blocks nor raises."""
 
@@ -68,7 +79,8 @@ class NoAudience:
 
 
 class Member(pykka.ThreadingActor):
-    """An actor of one call. Its own daemon thread runs `handle`, `open` and `close`, and nothing else does.
+    """An actor of one call. Its own daemon thread runs `handle`, `open` and `close`, and nothing else does, but for
+    one `handle` at a time in a thread that is lent to it: see `Mailbox`.
 
     The first message is `Open`, so that what fails on the way up is an ordinary failure: Pykka calls no hook when
     `on_start` raises. `close` runs once, however the actor ends; then the parent is told `Exited`.
@@ -161,4 +173,5 @@ class Member(pykka.ThreadingActor):
             self.close()
         except BaseException:  # a SystemExit here would stop every actor of the process
             self.log.exception("failed to close")
+        self.mailbox.borrow_no_threads()
         post(self.parent, Exited(self.actor_ref, error))

@@ -7,7 +7,7 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.greeting import GreetingKeeper
-from actors.member import call_log, post
+from actors.member import LENT_MS, call_log, lend, post
 from actors.messages import AssistantAudio, AssistantAudioDone, AssistantAudioReceived, SocketLost
 from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import AssistantTranscoder
@@ -139,7 +139,9 @@ class ModelReader:
 
     def _post_audio(self, response_id: str, part: Part, payload: str, duration_ms: float) -> None:
         self._received_of[part] = self._received_of.get(part, 0.0) + duration_ms
-        post(self._phone, AssistantAudio(duration_ms, response_id, part, payload, self.heard_at))
+        # What has queued up is left to the phone's thread, which sends it in one write.
+        tell = post if self._socket.more_came or duration_ms > LENT_MS else lend
+        tell(self._phone, AssistantAudio(duration_ms, response_id, part, payload, self.heard_at))
         if self._keeper is not None:
             self._keeper.audio(response_id, part, payload)
 

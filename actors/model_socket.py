@@ -21,13 +21,11 @@ import websocket
 import websocket._handshake
 
 from actors.member import CallError
+from actors.send_buffer import SendBuffer
 from wire.frames import FrameReader, masked_text_frame
 
 CONNECT_TIMEOUT_SECONDS = 10
 CLOSE_TIMEOUT_SECONDS = 0.2
-UNACKNOWLEDGED_MS = 10_000
-"""A peer that takes no data for so long is dead; the kernel then ends a blocked send."""
-SEND_BUFFER_BYTES = 32 * 1024
 PERMANENT_CLOSE_CODES = frozenset({3000, 4000})
 """A refused key, and a request that the server takes no more. Source: OpenAI Realtime reference, 14."""
 PERMANENT_STATUSES = frozenset({401, 403, 404})
@@ -74,8 +72,9 @@ class _Connection:
     """The connection as websocket-client sees it: sends are whole, and one at a time, though it answers pings from
     the reading thread; and its reads begin with what `wire.frames` has left to it."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, buffer: SendBuffer) -> None:
         self._socket = connection
+        self.buffer = buffer
         self._sending = threading.Lock()
         self._left = b""
 
@@ -85,6 +84,7 @@ class _Connection:
             # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
             if (sent := self._socket.send(data)) < len(data):
                 self._socket.sendall(data[sent:])
+            self.buffer.sent(len(data))
         return len(data)
 
     def recv(self, size: int) -> bytes:
@@ -129,13 +129,14 @@ class ModelSocket:
         self._websocket = _WebSocket(skip_utf8_validation=True)
         self._connection: _Connection | None = None
         self._frames = FrameReader(masked=False, limit=LONGEST_FRAME_BYTES)
+        self._next: str | bytes | None = None
         self._keys = b""
         self._next_key = 0
 
     def connect(self) -> None:
         """Connect and upgrade; blocks for CONNECT_TIMEOUT_SECONDS a step at most. Raises ModelSocketError."""
         try:
-            connection = _Connection(self._connect())
+            connection = self._connect()
             self._websocket.connect(
                 self.url, header=self._headers, socket=connection, suppress_origin=True, redirect_limit=0
             )
@@ -147,7 +148,7 @@ class ModelSocket:
         except (OSError, UnicodeError, websocket.WebSocketException) as error:
             raise ModelSocketError(f"cannot connect: {error or type(error).__name__}") from None
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> _Connection:
         address = urlsplit(self.url)
         host = address.hostname or ""
         secure = address.scheme == "wss"
@@ -159,19 +160,19 @@ class ModelSocket:
             connection = self._own(socket.socket(family, kind, protocol))
             try:
                 connection.settimeout(CONNECT_TIMEOUT_SECONDS)
-                _tune(connection)
+                buffer = SendBuffer(connection)
                 connection.connect(where)
             except OSError as error:
                 failure = error
                 continue
             if not secure:
-                return connection
+                return _Connection(connection, buffer)
             tls = self._own(
                 _tls().wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
             )
             assert isinstance(tls, ssl.SSLSocket)
             tls.do_handshake()
-            return tls
+            return _Connection(tls, SendBuffer(tls))
         raise failure
 
     def _own(self, connection: socket.socket) -> socket.socket:
@@ -210,18 +211,31 @@ class ModelSocket:
         connection, frames = self._connection, self._frames
         if connection is None:
             raise OSError("not connected")
+        found = self._next
         while True:
-            found = frames.take()
             if isinstance(found, str):
+                self._next = frames.take()
                 return found
             if found is None and (data := connection.recv(frames.read_bytes)):
                 frames.feed(data)
+                found = frames.take()
                 continue
             # A ping, a close or what only the library understands; or the end, which it has its own words for.
             connection.leave(found or b"")
             opcode, data = self._websocket.recv_data(control_frame=True)
+            self._next = found = frames.take()
             if opcode != websocket.ABNF.OPCODE_PING:  # those it has answered
                 return opcode, data
+
+    @property
+    def more_came(self) -> bool:
+        """Whether the next frame has been read already. For the reading thread."""
+        return self._next is not None
+
+    def has_room(self) -> bool:
+        """Whether `send` would wait for nothing, with up to LENT_MS of audio. Any thread; never raises."""
+        connection = self._connection
+        return connection is not None and connection.buffer.has_room()
 
     def send(self, *texts: str) -> None:
         """Send text frames, in one write; blocks while the peer takes no data. Raises ModelSocketError."""
@@ -274,13 +288,6 @@ class ModelSocket:
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
-
-
-def _tune(connection: socket.socket) -> None:
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
 
 
 def _close_reason(data: bytes) -> str:

@@ -9,7 +9,7 @@ AT_ONCE = 32
 
 
 class ModelWriter:
-    """Writes one model socket. Belongs to an OpenAIActor, in whose thread everything is done.
+    """Writes one model socket. Belongs to an OpenAIActor, and to whatever thread runs that.
 
     Raises nothing where the socket cannot be written: how it ended, with the close code, is for the reader to tell.
     """
@@ -25,7 +25,7 @@ class ModelWriter:
     def append(self, payload: str, more: bool) -> None:
         """Send a piece of the caller's audio, base64 of mu-law. 50 times a second.
 
-        `more`: the next piece waits already. A queue forms where this thread does not keep up; then one write for all
+        `more`: the next piece waits already. A queue forms where the actor does not keep up; then one write for all
         of it costs less than one for each.
         """
         if self._transcoder is not None:

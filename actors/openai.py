@@ -46,7 +46,10 @@ READER_END_SECONDS = 1.0
 
 
 class OpenAIActor(Member):
-    """Configures the session, feeds it the caller's audio, and tells it what the caller has really heard."""
+    """Configures the session, feeds it the caller's audio, and tells it what the caller has really heard.
+
+    The audio is handled in the thread of the phone's reader, while it has nothing else to do and the socket takes it.
+    """
 
     audio_limit_ms: ClassVar[float] = 35_000
     """There must be room for all that was kept of the caller's audio: it comes at once when the session begins."""
@@ -84,6 +87,7 @@ class OpenAIActor(Member):
         self._reading = threading.Thread(
             target=self._reader.run, name=f"model reader {call_sid}", daemon=True
         )
+        self.mailbox.borrow_threads(self.on_receive, socket.has_room)
 
     def handle(self, message: Any) -> Any:
         match message:

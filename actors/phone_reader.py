@@ -3,12 +3,13 @@
 import threading
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from pykka import ActorRef
 
-from actors.member import Audience, NoAudience, post
+from actors.member import LENT_MS, Audience, NoAudience, lend, post
 from actors.messages import CallerAudio, DigitPressed, MarkEchoed, StreamStopped
 from wire import twilio
 from wire.audio_format import UlawAudio
@@ -23,13 +24,16 @@ KEPT_SECONDS = 5.0
 KEPT_SPEECH_SECONDS = 30.0
 """While the caller speaks, and until a session has put it into words. Takes 0.25 MiB when it is full."""
 
+_Tell = Callable[[ActorRef[Any] | None, object], object]
+
 
 class PhoneReader:
     """Reads one media stream: audio to the model's actor, marks to the phone's, control to the call.
 
     Caller audio that got lost on the way is made up for with silence, because the model's voice activity detection
     counts time in audio. The latest is kept: a session that takes the place of a lost one hears what that one did
-    not answer. `receive` runs in the WSGI thread that holds the socket, and the rest in the CallActor's.
+    not answer. `receive` runs in the WSGI thread that holds the socket, and may run these actors in it;
+    the rest is the CallActor's.
     """
 
     def __init__(
@@ -54,8 +58,13 @@ class PhoneReader:
         with self._lock:
             self._muted = muted
 
-    def receive(self, text: str | bytes) -> None:
-        """Take one frame. Raises ProtocolError if it is not a message of this stream."""
+    def receive(self, text: str | bytes, more: bool = False) -> None:
+        """Take one frame. Raises ProtocolError if it is not a message of this stream.
+
+        `more`: the next has come already. What has queued up is left to the model's thread, which sends it in one
+        write.
+        """
+        tell = post if more else lend
         match twilio.parse(text, self._stream_sid):
             case twilio.Media(payload, ulaw, timestamp_ms):
                 now = time.monotonic()
@@ -64,9 +73,10 @@ class PhoneReader:
                 begins_ms = self._continuity.clock_ms - duration_ms
                 if silence:
                     self._make_up(silence, begins_ms, now - duration_ms / 1000)
-                self._pass_on(CallerAudio(duration_ms, payload, now, begins_ms, is_loud(ulaw)), ulaw)
+                audio = CallerAudio(duration_ms, payload, now, begins_ms, is_loud(ulaw))
+                self._pass_on(audio, ulaw, tell if duration_ms <= LENT_MS else post)
             case twilio.Mark(name=name):
-                post(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
+                tell(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
             case twilio.Dtmf(digit=digit):
                 post(self._call, DigitPressed(digit))
             case twilio.Stop():
@@ -96,14 +106,16 @@ class PhoneReader:
         position_ms = ends_ms - sum(lost.duration_ms for lost in silence)
         for lost in silence:
             audio = CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms)
-            self._pass_on(audio, b64decode(lost.payload))
+            self._pass_on(audio, b64decode(lost.payload), post)
             position_ms += lost.duration_ms
 
-    def _pass_on(self, audio: CallerAudio, ulaw: bytes) -> None:
+    def _pass_on(self, audio: CallerAudio, ulaw: bytes, tell: _Tell) -> None:
         with self._lock:
             if self._muted:
                 ulaw = ULAW_SILENCE * len(ulaw)
                 audio = replace(audio, payload=b64encode(ulaw).decode(), loud=False)
             self._kept.add(ulaw, audio.arrived_at)
-            post(self._model, audio)
+            model = self._model
+        # Not with the lock held, which the CallActor takes: it must never wait for a model.
+        tell(model, audio)
         self._listeners.tell(audio)

@@ -41,7 +41,7 @@ from wire.vad_watchdog import SERVER_VAD_STOP_MS, SwitchToServerVad, server_vad
 
 
 class TurnTaking:
-    """Belongs to an OpenAIActor, in whose thread everything is done.
+    """Belongs to an OpenAIActor, and to whatever thread runs that.
 
     Whatever may ask for a response raises CallError where the model cannot answer any more.
     """

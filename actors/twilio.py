@@ -38,6 +38,9 @@ class MediaSocket(Protocol):
     def send(self, *texts: str) -> None:
         """Send text frames, in one write. Raises OSError when the socket has ended."""
 
+    def has_room(self) -> bool:
+        """Whether `send` would wait for nothing, with up to LENT_MS of audio. Any thread; never raises."""
+
     def close(self, code: int, reason: str) -> None:
         """Send a close frame and end the connection; wakes the reader. Never raises."""
 
@@ -53,7 +56,7 @@ HEARD_STEP_MS = 500
 
 
 MARK_STEP_MS = 100
-"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes two threads."""
+"""Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes a thread."""
 
 AT_ONCE = 16
 """Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""
@@ -65,7 +68,8 @@ DEAF_SECONDS = 5.0
 class TwilioActor(Member):
     """Writes to the media socket: the assistant's audio, marks behind it, and clear when the caller interrupts.
 
-    Its reader is the WSGI thread that holds the socket anyway; see `PhoneReader`.
+    Its reader is the WSGI thread that holds the socket anyway; see `PhoneReader`. Audio and echoes are
+    handled in the threads of the readers that tell them, while it has nothing else to do and the socket takes them.
     """
 
     audio_limit_ms: ClassVar[float] = 120_000
@@ -105,6 +109,7 @@ class TwilioActor(Member):
         self._playback = Playback(assistant=False, sound=False)
         self._told_ms: dict[Part, int] = {}
         self._writable = True
+        self.mailbox.borrow_threads(self.on_receive, socket.has_room)
 
     def handle(self, message: Any) -> Any:
         match message:
@@ -278,7 +283,7 @@ class TwilioActor(Member):
             self._tell_cut_off((Heard(part, 0),))
 
     def _send_unless_more_waits(self) -> None:
-        # A queue forms where this thread does not keep up; then one write for all of it costs less than one for each.
+        # A queue forms where the actor does not keep up; then one write for all of it costs less than one for each.
         if self._unsent and (len(self._unsent) >= AT_ONCE or not self.mailbox.audio_waits):
             self._send()
 

@@ -28,11 +28,18 @@ class Probe(ActorRef[Any]):
         self.actor_class = pykka.ThreadingActor
         self.actor_stopped = threading.Event()
         self.actor_inbox = self
+        self.lent = 0
+        """How many messages came with a thread to handle them in."""
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Where it stands for the inbox of an actor."""
         self._told.put(envelope.message)
+
+    def lend(self, message: object) -> None:
+        """Where it stands for the mailbox of an actor that may borrow threads."""
+        self.lent += 1
+        self._told.put(message)
 
     def want(self, kind: type) -> bool:
         """Where it stands for a call's listeners: there is somebody for everything."""
@@ -102,6 +109,9 @@ class FakeMediaSocket:
         self.writes += 1
         for text in texts:
             self._sent.put(text)
+
+    def has_room(self) -> bool:
+        return self._flowing.is_set()
 
     def close(self, code: int, reason: str) -> None:
         self.journal.append(f"phone closed {code}")
@@ -179,6 +189,13 @@ class FakeModelSocket(ModelSocket):
         self.writes += 1
         for text in texts:
             self._sent.put(text)
+
+    @property
+    def more_came(self) -> bool:
+        return not self._received.empty()
+
+    def has_room(self) -> bool:
+        return True
 
     def ping(self) -> None:
         if self._gone.is_set():

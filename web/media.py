@@ -189,13 +189,13 @@ class MediaStream:
                 self._shared.greetings.write()
         self._socket.close(code, reason)
 
-    def _expect_connected(self, text: str | bytes) -> None:
+    def _expect_connected(self, text: str | bytes, _more: bool) -> None:
         message = twilio.parse(text)
         if not isinstance(message, twilio.Connected):
             raise ProtocolError(f"{type(message).__name__.lower()} where connected is expected")
         self._socket.give_to(self._expect_start)
 
-    def _expect_start(self, text: str | bytes) -> None:
+    def _expect_start(self, text: str | bytes, _more: bool) -> None:
         start = twilio.parse(text)
         if not isinstance(start, twilio.Start):
             raise ProtocolError(f"{type(start).__name__.lower()} where start is expected")

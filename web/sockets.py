@@ -15,11 +15,9 @@ from typing import Any
 from simple_websocket import ConnectionClosed, Server
 from wsproto.utilities import LocalProtocolError
 
+from actors.send_buffer import SendBuffer
 from wire.frames import FrameReader, text_frame
 
-UNACKNOWLEDGED_MS = 10_000
-"""A phone that takes no data for so long is gone; the kernel then ends a blocked send."""
-SEND_BUFFER_BYTES = 32 * 1024
 MAX_MESSAGE_BYTES = 64 * 1024
 """Twilio's messages are below 1 KiB."""
 SILENT_SECONDS = 5.0
@@ -28,6 +26,8 @@ CLOSE_SECONDS = 0.25
 """What a peer gets to answer our close frame before the connection is cut."""
 
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
+Receive = Callable[[str | bytes, bool], None]
+"""Takes one message, and whether the next has come already."""
 _WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -45,16 +45,12 @@ class OwnedSocket:
         """Whether the answer to the upgrade was ours; a refusal is the server's to send."""
         self.ended_by = ""
         """How the connection ended, where it did without a close frame."""
-        self.receive: Callable[[str], None] | None = None
+        self.receive: Receive | None = None
         """Takes whole text frames; None: everything goes to the library, the upgrade for one."""
         self._frames = FrameReader(masked=True, limit=MAX_MESSAGE_BYTES)
         self._sending = threading.Lock()
         self._recv_until = float("inf")
-        # Werkzeug leaves Nagle's algorithm on; the buffer bounds what a stalled phone can pile up in the kernel.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+        self.buffer = SendBuffer(connection)
 
     def send(self, data: bytes) -> int:
         """All of `data`, or an OSError."""
@@ -63,6 +59,7 @@ class OwnedSocket:
             # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
             if (sent := self._socket.send(data)) < len(data):
                 self._socket.sendall(data[sent:])
+            self.buffer.sent(len(data))
         return len(data)
 
     def recv(self, size: int) -> bytes:
@@ -74,8 +71,11 @@ class OwnedSocket:
         if self.receive is None:
             return self._recv(size)
         while True:
-            while isinstance(found := frames.take(), str):
-                self.receive(found)
+            found = frames.take()
+            while isinstance(found, str):
+                following = frames.take()
+                self.receive(found, following is not None)
+                found = following
             if found is not None:
                 return found
             if not (data := self._recv(frames.read_bytes)):
@@ -205,11 +205,13 @@ class PhoneSocket:
     def __init__(self, websocket: Server) -> None:
         self._websocket = websocket
         self._socket: OwnedSocket = websocket.sock
+        self.has_room = self._socket.buffer.has_room
+        """Whether `send` would wait for nothing, with up to LENT_MS of audio. Any thread; never raises."""
         self._closing = threading.Lock()
         self._closed = False
         self._read_ended = threading.Event()
 
-    def read(self, receive: Callable[[str | bytes], None]) -> str:
+    def read(self, receive: Receive) -> str:
         """Give every message to `receive` until the socket ends; returns why. Runs in the WSGI thread.
 
         What `receive` raises ends the reading and passes through.
@@ -227,13 +229,13 @@ class PhoneSocket:
             f"socket closed with code {int(websocket.close_reason)} {websocket.close_message or ''}".rstrip()
         )
 
-    def give_to(self, receive: Callable[[str | bytes], None]) -> None:
+    def give_to(self, receive: Receive) -> None:
         """From the next message on, those that `read` reads are for somebody else."""
         buffer = self._websocket.input_buffer
 
         def deliver() -> None:
             while buffer:
-                receive(buffer.pop(0))
+                receive(buffer.pop(0), False)
 
         self._websocket.event.deliver = deliver
         self._socket.receive = receive

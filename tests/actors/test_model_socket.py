@@ -610,6 +610,51 @@ def test_whole_messages_are_read_and_written_past_the_library(
             socket.receive()
 
 
+def test_a_server_that_reads_nothing_has_no_room_before_a_send_would_wait_for_it(
+    start_raw: Callable[[RawHandler], int],
+) -> None:
+    done = threading.Event()
+
+    def handler(connection: sockets.socket) -> None:
+        upgrade(connection)
+        done.wait(PATIENCE_SECONDS)
+
+    socket = ModelSocket(f"ws://127.0.0.1:{start_raw(handler)}/", ())
+    assert not socket.has_room()
+    with contextlib.closing(socket):
+        socket.connect()
+        socket._connection.settimeout(0)  # type: ignore[union-attr]  # to wait is an error from here on
+        writes = 0
+        while socket.has_room():
+            socket.send("x" * 600)
+            writes += 1
+        assert writes > 10
+        done.set()
+    socket.release()
+
+
+def test_it_is_known_whether_the_next_message_has_come_already(
+    start_raw: Callable[[RawHandler], int],
+) -> None:
+    """What has queued up is sent on in one write; see `ModelReader`."""
+    go_on = threading.Event()
+
+    def handler(connection: sockets.socket) -> None:
+        upgrade(connection)
+        connection.sendall(b"\x81\x03one" + b"\x81\x03two" + b"\x81\x05th")
+        assert go_on.wait(PATIENCE_SECONDS)
+        connection.sendall(b"ree" + b"\x81\x00" + b"\x8a\x00")
+        read_until_closed(connection)
+
+    with connected(f"ws://127.0.0.1:{start_raw(handler)}/") as socket:
+        assert (socket.receive(), socket.more_came) == ("one", True)
+        assert (socket.receive(), socket.more_came) == ("two", False)
+        go_on.set()
+        assert (socket.receive(), socket.more_came) == ("three", True)
+        assert (socket.receive(), socket.more_came) == ("", True)
+        assert (socket.receive(), socket.more_came) == (None, False)
+
+
 def test_reading_and_writing_at_once_mixes_nothing_up(start: Callable[[Handler], str]) -> None:
     count = 300
 
@@ -696,6 +741,7 @@ def test_over_tls_messages_pass_both_ways_and_aborting_wakes_a_blocked_receive(
 
     with connected(f"wss://127.0.0.1:{start_raw(over_tls(trusted, handler))}/") as socket:
         assert socket.receive() == "hello"
+        assert socket.has_room()
         socket.send("caller")
         assert socket.receive() == "bye"
         with ends_in_a_thread(socket.receive):

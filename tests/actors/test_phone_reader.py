@@ -238,3 +238,23 @@ def test_a_session_that_takes_over_in_mid_word_hears_each_frame_once_and_in_orde
         heard = payloads(model)
         assert heard == said[: len(heard)]
     assert payloads(models[-1]) == said
+
+
+def test_the_call_does_not_wait_for_a_model_that_the_reader_waits_for(reader: Reader) -> None:
+    """The CallActor is who cuts the socket of a model that takes nothing."""
+    told, go_on = threading.Event(), threading.Event()
+    went_on: list[bool] = []
+
+    class Slow(Probe):
+        def lend(self, message: object) -> None:
+            told.set()
+            went_on.append(go_on.wait(PATIENCE_SECONDS))
+
+    reader.reader.attach(Slow())
+    reading = threading.Thread(target=reader.hear, args=(1,))
+    reading.start()
+    assert told.wait(PATIENCE_SECONDS)
+    reader.reader.attach(None)
+    go_on.set()
+    reading.join(PATIENCE_SECONDS)
+    assert went_on == [True]

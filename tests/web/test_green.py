@@ -11,6 +11,7 @@ import pytest
 from gevent.baseserver import BaseServer
 from gunicorn.workers import ggevent
 
+from actors.send_buffer import SendBuffer
 from tests.probe import PATIENCE_SECONDS
 from web.green import GreenCallWorker, HesitantServer
 from web.green_socket import GreenSocket
@@ -54,6 +55,15 @@ def pair() -> Iterator[tuple[Counted, GreenSocket]]:
     with Counted(fileno=here.detach()) as green, GreenSocket(fileno=there.detach()) as peer:
         yield green, peer
     gevent.idle()  # what is closed while somebody waits for it, is closed by the event loop
+
+
+def test_it_is_known_of_a_green_socket_whether_it_has_room() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+        GreenSocket(fileno=ours.detach()) as green,
+    ):
+        assert SendBuffer(green).has_room()
 
 
 def test_a_frame_is_read_once_and_not_tried_for_in_vain(pair: tuple[Counted, GreenSocket]) -> None:

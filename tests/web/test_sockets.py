@@ -28,13 +28,16 @@ class Route:
         self.ended: queue.Queue[str] = queue.Queue()
         self.receive: Callable[[str | bytes], None] = self.messages.put
         self.threads: set[str] = set()
+        self.more: list[bool] = []
+        """Of each message, whether the next had come already."""
 
     def __call__(self, server: Server) -> None:
         phone = PhoneSocket(server)
         self.sockets.put(phone)
 
-        def receive(message: str | bytes) -> None:
+        def receive(message: str | bytes, more: bool) -> None:
             self.threads.add(threading.current_thread().name)
+            self.more.append(more)
             self.receive(message)
 
         try:
@@ -204,6 +207,33 @@ def test_whole_messages_are_read_and_written_past_the_library(url: str, route: R
         del library.ws.receive_data, library.ws.send
         client.send_close()
     assert route.ended.get(timeout=PATIENCE).startswith("socket closed with code 1000")
+
+
+def test_it_is_known_whether_the_next_message_has_come_already(url: str, route: Route) -> None:
+    """What has queued up is sent on in one write; see `PhoneReader`."""
+    with connected(url) as client:
+        abnf = websocket.ABNF
+        client.sock.sendall(
+            b"".join(abnf.create_frame(text, abnf.OPCODE_TEXT).format() for text in ("one", "two", "three"))
+        )
+        assert [route.messages.get(timeout=PATIENCE) for _ in range(3)] == ["one", "two", "three"]
+        client.send("four")
+        assert route.messages.get(timeout=PATIENCE) == "four"
+        assert route.more == [True, True, False, False]
+        client.send_close()
+    assert route.ended.get(timeout=PATIENCE).startswith("socket closed with code 1000")
+
+
+def test_a_phone_that_reads_nothing_has_no_room_before_a_send_would_wait_for_it(
+    url: str, route: Route
+) -> None:
+    with connected(url):
+        phone = route.sockets.get(timeout=PATIENCE)
+        writes = 0
+        while phone.has_room():
+            phone.send("x" * 600)  # ends with a timeout if it has to wait
+            writes += 1
+        assert writes > 10
 
 
 def test_fragments_binary_frames_and_what_is_no_text_are_left_to_the_library(url: str, route: Route) -> None:
