@@ -1,6 +1,7 @@
 """The conversation of one call, over all of its model sessions: what was said, heard and left open."""
 
 import secrets
+from operator import is_
 
 from wire import realtime
 from wire.journal import Journal
@@ -26,6 +27,10 @@ class Conversation:
         self._written: dict[str, tuple[int, Entry | None]] = {
             entry.item_id: (position, None) for position, entry in enumerate(earlier)
         }
+        self._written_last: tuple[Entry, ...] = ()
+        self._told: tuple[Entry, ...] = ()
+        self._entries: tuple[Entry, ...] = ()
+        """What is something of those that were told."""
         self._open_turn: tuple[Entry, ...] = ()
         self._running: set[str] = set()
         self._mcp_calls: set[str] = set()
@@ -37,7 +42,12 @@ class Conversation:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """In order, without answers of which nothing has come yet."""
-        return tuple(entry for entry in self._transcript.entries() if _is_something(entry))
+        told = self._transcript.entries()
+        if told is not self._told:
+            # Mostly all but the last are what they were, and each was something.
+            same = _unchanged(self._told, told) if len(self._entries) == len(self._told) else 0
+            self._told, self._entries = told, told[:same] + tuple(filter(_is_something, told[same:]))
+        return self._entries
 
     @property
     def tools_running(self) -> bool:
@@ -145,13 +155,22 @@ class Conversation:
         elif not self._open_turn:
             self._open_turn = (Entry(f"unfinished_{secrets.token_hex(8)}", "caller", "", "", 0, 0),)
         entries = self.entries + self._open_turn
-        for position, entry in enumerate(entries):
+        same = _unchanged(self._written_last, entries)
+        self._written_last = entries
+        for position, entry in enumerate(entries[same:], same):
             if self._written.get(entry.item_id) != (position, entry):
                 self._written[entry.item_id] = (position, entry)
                 self._journal.entry(self._call_sid, position, entry)
-        for item_id in self._written.keys() - {entry.item_id for entry in entries}:
-            del self._written[item_id]
-            self._journal.removed(self._call_sid, item_id)
+        if len(self._written) > len(entries):
+            for item_id in self._written.keys() - {entry.item_id for entry in entries}:
+                del self._written[item_id]
+                self._journal.removed(self._call_sid, item_id)
+
+
+def _unchanged(before: tuple[Entry, ...], now: tuple[Entry, ...]) -> int:
+    """How many of the first are the very same. Asked several times a second, so none of them is looked into."""
+    same = list(map(is_, before, now))
+    return len(same) if all(same) else same.index(False)
 
 
 def _is_something(entry: Entry) -> bool:

@@ -114,6 +114,8 @@ class Transcript:
         self._changed: dict[str, _Item] = {}
         self._pace = pace(())
         self._entries: tuple[Entry, ...] = ()
+        self._places: dict[str, int] = {}
+        """Where among them an item's is."""
         for entry in earlier:
             item = self._item(entry.item_id)
             item.earlier, item.tool = entry, entry.tool
@@ -214,12 +216,25 @@ class Transcript:
         Asked several times a second, also when hundreds have been said: only what has changed is looked at again.
         """
         if self._changed:
-            self._look_again()
-            found = (item.entry for item in self._in_order() if not item.deleted)
-            self._entries = tuple(entry for entry in found if entry is not None)
+            looked_at = self._look_again()
+            if self._order is None or not all(self._stays(item) for item in looked_at):
+                found = (item.entry for item in self._in_order() if not item.deleted)
+                self._entries = tuple(entry for entry in found if entry is not None)
+                self._places = {entry.item_id: place for place, entry in enumerate(self._entries)}
+            else:
+                entries = list(self._entries)
+                for item in looked_at:
+                    if item.entry is not None and not item.deleted:
+                        entries[self._places[item.item_id]] = item.entry
+                self._entries = tuple(entries)
         return self._entries
 
-    def _look_again(self) -> None:
+    def _stays(self, item: _Item) -> bool:
+        """Whether it is among the entries if it was before, and not if it was not."""
+        return (item.item_id in self._places) is (item.entry is not None and not item.deleted)
+
+    def _look_again(self) -> Iterable[_Item]:
+        """Find out what has changed comes to; returns what was looked at."""
         changed, self._changed = self._changed, {}
         heard_out = {item: tuple(_heard_to_the_end(item)) for item in changed.values()}
         if any(item.heard_out != texts for item, texts in heard_out.items()):
@@ -230,6 +245,7 @@ class Transcript:
             changed = {**changed, **{key: item for key, item in self._items.items() if item.is_partial}}
         for item in changed.values():
             item.entry = _entry(item, self._pace)
+        return changed.values()
 
     def _item(self, item_id: str) -> _Item:
         """To be altered by whoever asks."""
