@@ -21,7 +21,7 @@ import websocket
 import websocket._handshake
 
 from actors.member import CallError
-from actors.send_buffer import SendBuffer
+from actors.send_buffer import SendBuffer, limit
 from wire.frames import FrameReader, masked_text_frame
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -72,20 +72,11 @@ class _Connection:
     """The connection as websocket-client sees it: sends are whole, and one at a time, though it answers pings from
     the reading thread; and its reads begin with what `wire.frames` has left to it."""
 
-    def __init__(self, connection: socket.socket, buffer: SendBuffer) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self.buffer = buffer
-        self._sending = threading.Lock()
+        self.buffer = SendBuffer(connection)
+        self.send = self.buffer.send
         self._left = b""
-
-    def send(self, data: bytes) -> int:
-        """All of `data`, or an OSError."""
-        with self._sending:
-            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
-            if (sent := self._socket.send(data)) < len(data):
-                self._socket.sendall(data[sent:])
-            self.buffer.sent(len(data))
-        return len(data)
 
     def recv(self, size: int) -> bytes:
         """Some bytes."""
@@ -136,7 +127,7 @@ class ModelSocket:
     def connect(self) -> None:
         """Connect and upgrade; blocks for CONNECT_TIMEOUT_SECONDS a step at most. Raises ModelSocketError."""
         try:
-            connection = self._connect()
+            connection = _Connection(self._connect())
             self._websocket.connect(
                 self.url, header=self._headers, socket=connection, suppress_origin=True, redirect_limit=0
             )
@@ -148,7 +139,7 @@ class ModelSocket:
         except (OSError, UnicodeError, websocket.WebSocketException) as error:
             raise ModelSocketError(f"cannot connect: {error or type(error).__name__}") from None
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> socket.socket:
         address = urlsplit(self.url)
         host = address.hostname or ""
         secure = address.scheme == "wss"
@@ -160,19 +151,19 @@ class ModelSocket:
             connection = self._own(socket.socket(family, kind, protocol))
             try:
                 connection.settimeout(CONNECT_TIMEOUT_SECONDS)
-                buffer = SendBuffer(connection)
+                limit(connection)
                 connection.connect(where)
             except OSError as error:
                 failure = error
                 continue
             if not secure:
-                return _Connection(connection, buffer)
+                return connection
             tls = self._own(
                 _tls().wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
             )
             assert isinstance(tls, ssl.SSLSocket)
             tls.do_handshake()
-            return _Connection(tls, SendBuffer(tls))
+            return tls
         raise failure
 
     def _own(self, connection: socket.socket) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import threading
 from typing import Final
 
 UNACKNOWLEDGED_MS = 10_000
@@ -19,26 +20,36 @@ _QUEUED: Final = slice(5 * 4, 6 * 4)
 """Of nine numbers of 32 bits. Source: Linux, asm-generic/socket.h and sock_diag.h."""
 
 
+def limit(connection: socket.socket) -> None:
+    """Send at once whatever is sent, and keep only so much of it for a peer that takes none."""
+    # Werkzeug leaves Nagle's algorithm on.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+        # Some hosts let a sender wait earlier than that.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * SEND_BUFFER_BYTES)
+
+
 class SendBuffer:
-    """What a socket takes without making its sender wait. Any thread may ask; its senders take turns."""
+    """Sends on a socket, whole and one at a time, and knows whether that would have to wait. Any thread."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Sets it up: all that is sent goes out at once, and a peer that takes none of it is dead in the end."""
         self._connection = connection
+        self._sending = threading.Lock()
         self._free_bytes = 0
         """At least; what the peer acknowledges makes it more, which is only looked at when it is needed."""
-        # Werkzeug leaves Nagle's algorithm on.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-            # Some hosts let a sender wait earlier than that.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * SEND_BUFFER_BYTES)
 
-    def sent(self, size: int) -> None:
-        """So many bytes were sent, in one write."""
-        # Twice: a peer with a small window gets them in small segments, each of which takes more than its data.
-        self._free_bytes -= 2 * size + WRITE_BYTES
+    def send(self, data: bytes) -> int:
+        """All of `data`, or an OSError."""
+        size = len(data)
+        with self._sending:
+            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
+            if (sent := self._connection.send(data)) < size:
+                self._connection.sendall(data[sent:])
+            # Twice: a peer with a small window gets it in small segments, each of which takes more than its data.
+            self._free_bytes -= 2 * size + WRITE_BYTES
+        return size
 
     def has_room(self) -> bool:
         """Whether a send of up to ROOM_BYTES waits for nothing. Never, where the kernel does not tell."""

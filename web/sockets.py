@@ -15,7 +15,7 @@ from typing import Any
 from simple_websocket import ConnectionClosed, Server
 from wsproto.utilities import LocalProtocolError
 
-from actors.send_buffer import SendBuffer
+from actors.send_buffer import SendBuffer, limit
 from wire.frames import FrameReader, text_frame
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -48,19 +48,14 @@ class OwnedSocket:
         self.receive: Receive | None = None
         """Takes whole text frames; None: everything goes to the library, the upgrade for one."""
         self._frames = FrameReader(masked=True, limit=MAX_MESSAGE_BYTES)
-        self._sending = threading.Lock()
         self._recv_until = float("inf")
+        limit(connection)
         self.buffer = SendBuffer(connection)
 
     def send(self, data: bytes) -> int:
         """All of `data`, or an OSError."""
-        with self._sending:
-            self.upgraded = True
-            # Mostly all of it; gevent's `sendall` asks the kernel for the size of its buffer first.
-            if (sent := self._socket.send(data)) < len(data):
-                self._socket.sendall(data[sent:])
-            self.buffer.sent(len(data))
-        return len(data)
+        self.upgraded = True
+        return self.buffer.send(data)
 
     def recv(self, size: int) -> bytes:
         """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come.

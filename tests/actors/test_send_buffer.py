@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from actors.send_buffer import ROOM_BYTES, SEND_BUFFER_BYTES, SendBuffer
+from actors.send_buffer import ROOM_BYTES, SEND_BUFFER_BYTES, SendBuffer, limit
 from tests.probe import wait_until
 
 
@@ -20,19 +20,18 @@ def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
         with socket.create_connection(server.getsockname()) as ours:
             theirs, _ = server.accept()
             with theirs:
+                limit(ours)
                 ours.setblocking(False)
                 theirs.setblocking(False)
                 yield ours, theirs
 
 
-def send(ours: socket.socket, buffer: SendBuffer, size: int) -> int:
-    """How much of it went out at once."""
+def send(buffer: SendBuffer, size: int) -> int:
+    """How much of it went out at once; 0: not all of it."""
     try:
-        sent = ours.send(b"x" * size)
+        return buffer.send(b"x" * size)
     except BlockingIOError:
         return 0
-    buffer.sent(sent)
-    return sent
 
 
 def drain(theirs: socket.socket) -> None:
@@ -45,7 +44,7 @@ def test_there_is_room_until_the_peer_takes_nothing_and_again_when_it_does() -> 
     with connection() as (ours, theirs):
         buffer = SendBuffer(ours)
         assert buffer.has_room()
-        while send(ours, buffer, 600) == 600:
+        while send(buffer, 600) == 600:
             pass
         assert not buffer.has_room()
 
@@ -67,9 +66,9 @@ def test_what_there_is_room_for_goes_out_at_once_and_whole(steps: list[int | str
             if isinstance(step, str):
                 drain(theirs)
             elif buffer.has_room():
-                assert send(ours, buffer, step) == step
+                assert send(buffer, step) == step
             else:
-                send(ours, buffer, step)  # as the actor's own thread does, which can wait
+                send(buffer, step)  # as the actor's own thread does, which can wait
 
 
 class Counting(socket.socket):
@@ -89,7 +88,7 @@ def test_the_kernel_is_asked_for_one_frame_in_ten() -> None:
             buffer = SendBuffer(counting)
             for _ in range(200):
                 assert buffer.has_room()
-                send(counting, buffer, 400)
+                send(buffer, 400)
                 drain(theirs)
             assert counting.asked <= 200 / 10
 
@@ -121,5 +120,4 @@ def test_a_socket_that_is_closed_has_no_room() -> None:
 
 def test_the_buffer_holds_what_its_room_is_for() -> None:
     with connection() as (ours, _):
-        SendBuffer(ours)
         assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SEND_BUFFER_BYTES
