@@ -126,6 +126,16 @@ def test_an_item_of_which_nothing_has_come_is_not_in_it_yet(talk: Talk) -> None:
     assert talk.ids() == ["u1", "a1"]
 
 
+def test_an_item_of_which_nothing_has_come_stays_out_when_something_comes_behind_it(talk: Talk) -> None:
+    talk.caller("u1", "Hello?")
+    talk.item("a1")
+    assert talk.ids() == ["u1"]
+    talk.caller("u2")
+    assert talk.ids() == ["u1", "u2"]
+    talk.learn(CallerTranscript("u2", "Is anybody there?"))
+    assert talk.ids() == ["u1", "u2"]
+
+
 def test_what_was_heard_without_a_text_is_in_it(talk: Talk) -> None:
     talk.item("a1")
     talk.conversation.heard(Heard(Part("a1", 0), 300, 1000), to_the_end=False)
