@@ -47,12 +47,11 @@ def row(name: str, found: Found) -> str:
     """A line under `HEADING`; delays and the time to begin in ms, switches for a call and second."""
     came, went, clear = found["in"], found["out"], found["interruption"]
     lost = came["lost"] + went["lost"]
-    mixed = sum(each[what] for each in (came, went) for what in ("reordered", "duplicates"))
     return (
         f"{found['calls']:5}  {name:22}{found['cpu_ms']:9.2f}{found['needed_ms']:7.2f}"
         f"{found['cpu_share']:6.0%}"
         f"{came['p50_ms']:8.2f}{came['p99_ms']:8.2f}{came['max_ms']:8.1f}"
-        f"{went['p50_ms']:9.2f}{went['p99_ms']:8.2f}{went['max_ms']:8.1f}{lost:7}{mixed:6}"
+        f"{went['p50_ms']:9.2f}{went['p99_ms']:8.2f}{went['max_ms']:8.1f}{lost:7}{came['mixed'] + went['mixed']:6}"
         f"{clear['p99_ms']:10.2f}{found['mib_a_call']:9.2f}{found['switches']:9.0f}{found['set_up_ms']:8.0f}"
         f"{found['load_share']:6.0%}{'  load at its limit' if found['load_share'] > LIMIT_SHARE else ''}"
     )
@@ -67,7 +66,7 @@ def middle(runs: Sequence[Found]) -> Found:
             merged[name] = middle(values)
         elif isinstance(value, list):
             merged[name] = [each for every in values for each in every]
-        elif name in ("lost", "reordered", "duplicates", "missing"):
+        elif name in ("lost", "mixed", "missing"):
             merged[name] = max(values)
         else:
             merged[name] = median(values)
@@ -212,7 +211,7 @@ def _ours(worker: str) -> list[str]:
 def _right(found: Found) -> bool:
     ways = (found["in"], found["out"])
     return not (
-        any(way[what] for way in ways for what in ("lost", "reordered", "duplicates"))
+        any(way[what] for way in ways for what in ("lost", "mixed"))
         or found["interruption"]["missing"]
         or found["problems"]
     )

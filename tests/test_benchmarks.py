@@ -77,6 +77,18 @@ def test_what_becomes_of_each_frame_is_counted() -> None:
     assert [round(each, 1) for each in passage.delays] == [0.1, 0.2, 0.3, 0.4]
     assert not passage.whole
     assert passage.figures()["max_ms"] == pytest.approx(400)
+    assert passage.figures()["mixed"] == 2
+
+
+def test_what_nobody_sent_is_not_taken_for_four_billion_lost_frames() -> None:
+    journey = Journey()
+    journey.begin()
+    journey.came(0xFFFFFFFF, 0.0)  # silence has no number
+    journey.came(journey.left(1), 2)
+    journey.end()
+    passage = Passage.of([journey])
+    assert (passage.sent, passage.lost, passage.strange, passage.mixed) == (1, 0, 1, 1)
+    assert not passage.whole
 
 
 def test_what_was_found_is_drawn() -> None:
