@@ -8,6 +8,7 @@ than they play. `simulator.realtime` is the strict one. Everything runs in the e
 import asyncio
 import base64
 import binascii
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ TOKEN_MS = 50
 SESSION_SECONDS = 3600
 TIMER_SECONDS = 0.001
 """A timer is so exact. What were due within that would be waited for again and again."""
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Its multiples, without what stands before the point, fill every gap evenly, however many there are."""
 WORD = " la"
 WORD_MS = 300
 """Each word is a delta of the transcript, and takes so long to say."""
@@ -41,7 +44,8 @@ class Answer:
     lead_ms: int = 0
     """so much of it is sent at once"""
     endless: bool = False
-    """whether the next answer begins where one ends by itself"""
+    """whether the next answer begins where one ends by itself. The first of each session begins in its middle, of each
+    elsewhere, so that they end one after the other, as they do where people talk, and not all at the same moment."""
 
     def __post_init__(self) -> None:
         if min(self.seconds, self.delta_ms, self.pace) <= 0:
@@ -56,6 +60,10 @@ class Answer:
         """When a delta, counted from 0, is sent: seconds after the first."""
         return max(delta * self.delta_ms - self.lead_ms, 0) / 1000 / self.pace
 
+    def over(self, session: int) -> int:
+        """How many deltas the first answer of a session lacks, of those counted from 0."""
+        return int(session * GOLDEN_RATIO % 1 * self.deltas) if self.endless else 0
+
 
 class LeanModel:
     """The server. `start` it, then `url` is where clients connect."""
@@ -68,12 +76,13 @@ class LeanModel:
         self._answer = answer
         self._joined = joined
         self._server: asyncio.Server | None = None
+        self._numbers = itertools.count()
 
     async def start(self) -> None:
         """Listen on a free port of this machine."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: LeanSession(self._answer, self._joined, self.sessions).websocket,
+            lambda: LeanSession(self._answer, self._joined, self.sessions, next(self._numbers)).websocket,
             "127.0.0.1",
             0,
             backlog=1024,
@@ -94,7 +103,11 @@ class LeanSession:
     """One session: one response at a time, and turns when the load says so."""
 
     def __init__(
-        self, answer: Answer, joined: Callable[["LeanSession"], None], sessions: list["LeanSession"]
+        self,
+        answer: Answer,
+        joined: Callable[["LeanSession"], None],
+        sessions: list["LeanSession"],
+        number: int = 0,
     ) -> None:
         self.call: int | None = None
         """The number of its call, once it has heard of it."""
@@ -107,6 +120,7 @@ class LeanSession:
         self.websocket = LeanWebsocket(self._receive, self._ended)
         self._loop = asyncio.get_running_loop()
         self._answer = answer
+        self._over = answer.over(number)
         self.spoken = Journey()
         """The assistant's 20 ms frames, on their way to the phone."""
         self.heard: Journey | None = None
@@ -209,8 +223,10 @@ class LeanSession:
         self._tell_item("added", item)
         part = {"type": "audio", "transcript": ""}
         self._send("response.content_part.added", **place, output_index=0, content_index=0, part=part)
-        self._spoken = self._words = 0
-        self._began_at = self._loop.time()
+        self._spoken, self._over = self._over, 0
+        over_ms = self._spoken * self._answer.delta_ms
+        self._words = -(-over_ms // WORD_MS)
+        self._began_at = self._loop.time() - over_ms / 1000 / self._answer.pace
         self._speak(place)
 
     def _speak(self, place: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import itertools
 import queue
 import re
 import subprocess
@@ -322,6 +323,40 @@ def test_the_lean_model_counts_the_frames_that_are_out_of_order() -> None:
         assert session.refusals == ["session.delete"]
         deltas = [event for event in received if event["type"] == "response.output_audio.delta"]
         assert sum(len(base64.b64decode(delta["delta"])) for delta in deltas) == 400 * 8
+        await model.close()
+
+    in_loop(talk)
+
+
+def test_endless_answers_do_not_end_all_at_the_same_moment() -> None:
+    answer = Answer(seconds=10, delta_ms=20, endless=True)
+    begins = sorted(answer.over(session) for session in range(100))
+    assert begins[0] == 0
+    assert max(later - sooner for sooner, later in itertools.pairwise([*begins, answer.deltas])) <= 20
+
+    async def talk() -> None:
+        model = LeanModel(Answer(seconds=0.4, delta_ms=20, pace=4.0, endless=True), lambda session: None)
+        await model.start()
+        received: list[list[dict[str, Any]]] = [[], []]
+        for events in received:
+            client = await lean_websocket.connect(
+                model.url,
+                {},
+                lambda text, events=events: events.append(orjson.loads(text)),
+                lambda code: None,
+            )
+            client.send(orjson.dumps({"type": "response.create"}))
+        while not all(sum(event["type"] == "response.done" for event in events) > 1 for events in received):
+            await asyncio.sleep(0.001)
+        pieces: list[list[int]] = [[], []]
+        for events, counts in zip(received, pieces, strict=True):
+            for event in events:
+                match event["type"]:
+                    case "response.created":
+                        counts.append(0)
+                    case "response.output_audio.delta":
+                        counts[-1] += 1
+        assert [counts[:2] for counts in pieces] == [[20, 20], [8, 20]]
         await model.close()
 
     in_loop(talk)
