@@ -44,7 +44,7 @@ class Answer:
     lead_ms: int = 0
     """so much of it is sent at once"""
     endless: bool = False
-    """whether the next answer begins where one ends by itself. The first of each session begins in its middle, of each
+    """whether the next answer begins where one ends by itself. The first of each session begins in its middle, each
     elsewhere, so that they end one after the other, as they do where people talk, and not all at the same moment."""
 
     def __post_init__(self) -> None:
