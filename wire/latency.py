@@ -263,30 +263,35 @@ class AssistantVoice:
 
 
 class _AppendedAudio:
-    """Which moment of appended audio got to our reader when. Takes 16 bytes a frame."""
+    """Which moment of appended audio got to our reader when, of the latest frames. Takes 16 KiB, as much at any time:
+    what grows by a frame at a time for a minute, in hundreds of calls, leaves as much again in holes."""
 
     def __init__(self) -> None:
         self._total_ms = 0.0
-        self._forgotten_ms = 0.0
-        self._ends_ms = array("d")
-        self._arrivals = array("d")
+        self._frames = 0
+        self._ends_ms = array("d", bytes(8 * REMEMBERED_FRAMES))
+        """Of each frame, its end; where a frame stands, the one has stood that was so many before."""
+        self._arrivals = array("d", self._ends_ms)
 
     def add(self, duration_ms: float, arrived_at: float) -> None:
         self._total_ms += duration_ms
-        self._ends_ms.append(self._total_ms)
-        self._arrivals.append(arrived_at)
-        if len(self._ends_ms) == 2 * REMEMBERED_FRAMES:
-            self._forgotten_ms = self._ends_ms[REMEMBERED_FRAMES - 1]
-            del self._ends_ms[:REMEMBERED_FRAMES]
-            del self._arrivals[:REMEMBERED_FRAMES]
+        place = self._frames % REMEMBERED_FRAMES
+        self._ends_ms[place], self._arrivals[place] = self._total_ms, arrived_at
+        self._frames += 1
 
     def arrival(self, position_ms: float) -> float | None:
         """None for what was not appended yet, and for what was long ago."""
-        if not self._forgotten_ms < position_ms <= self._total_ms:
+        if not 0 < position_ms <= self._total_ms:
             return None
-        frame = bisect_left(self._ends_ms, position_ms)
+        first = max(self._frames - REMEMBERED_FRAMES, 0)
+        frame = first + bisect_left(range(first, self._frames), position_ms, key=self._end_ms)
+        if frame == first > 0:
+            return None  # where this one begins is not known any more
         # A frame comes when its last sample has been spoken; what stands before that, was spoken before.
-        return self._arrivals[frame] - (self._ends_ms[frame] - position_ms) / 1000
+        return self._arrivals[frame % REMEMBERED_FRAMES] - (self._end_ms(frame) - position_ms) / 1000
+
+    def _end_ms(self, frame: int) -> float:
+        return self._ends_ms[frame % REMEMBERED_FRAMES]
 
 
 @dataclass(slots=True)

@@ -84,9 +84,31 @@ def test_what_was_long_ago_has_no_time_and_the_last_twenty_seconds_have() -> Non
     made = turns(100)
     kept_ms = REMEMBERED_FRAMES * 20
     assert made.speech_stopped(100_000 - 2 * kept_ms, now=100.0).at is None
-    for back in range(0, kept_ms, 500):
-        expected = near(100 - back / 1000 - 0.5)
-        assert made.speech_stopped(100_000 - back, now=100.0).at == expected
+    for back in range(SILENCE_MS, kept_ms, 500):
+        expected = near(100 - back / 1000)
+        assert made.speech_stopped(100_000 - back + SILENCE_MS, now=100.0).at == expected
+
+
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=50),
+    st.sampled_from([0, REMEMBERED_FRAMES - 20, 3 * REMEMBERED_FRAMES - 20]),
+    st.data(),
+)
+def test_the_moment_is_that_of_the_frame_in_which_a_position_stands(
+    durations: list[int], before: int, data: st.DataObject
+) -> None:
+    made = CallerTurns(prefix_padding_ms=0, silence_duration_ms=0)
+    frames, end_ms = [], 0
+    for number, duration_ms in enumerate([20] * before + durations):
+        end_ms += duration_ms
+        made.appended(duration_ms, arrived_at=number * 10.0)
+        frames.append((end_ms, number * 10.0))
+    position_ms = data.draw(st.integers(max(end_ms - 2000, 0), end_ms + 50))
+    # Of the oldest of those remembered, it is not known where it began.
+    known = frames[-REMEMBERED_FRAMES:][len(frames) >= REMEMBERED_FRAMES + 1 :]
+    begin_ms = frames[len(frames) - len(known) - 1][0] if len(known) < len(frames) else 0
+    expected = next((near(at - (end - position_ms) / 1000) for end, at in known if position_ms <= end), None)
+    assert made.speech_stopped(position_ms, now=0.0).at == (expected if position_ms > begin_ms else None)
 
 
 def test_a_start_whose_padding_was_clipped_by_the_turn_before_it_has_no_time() -> None:
