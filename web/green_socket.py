@@ -1,13 +1,15 @@
 """Sockets for calls in greenlets: gevent's, which read in half the time.
 
-gevent's `recv` tries to read first, mostly in vain, and only then waits; and for each wait that is limited it makes a
-timeout and starts and stops it. 100 frames come in a second and call.
+gevent's `recv` tries to read first, mostly in vain, and only then waits; for each wait it tells the event loop to
+watch the socket, and not to any more; and for each that is limited it makes a timeout and starts and stops it. 100
+frames come in a second and call.
 """
 
 import errno
 import socket
 from typing import Any
 
+import gevent
 import gevent.socket
 
 READABLE = 1
@@ -15,11 +17,16 @@ READABLE = 1
 
 
 class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
-    """Waits first and then reads, where it waits without limit, or with the one of `limit_silence`."""
+    """Waits first and then reads, where it waits without limit, or with the one of `limit_silence`.
+
+    Who reads on right away is watched for all the time. One greenlet reads.
+    """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._readable: Any = None
+        self._reader: Any = None
+        """The greenlet that waits; as long as there is one, `_readable` is active."""
         self._silence: Any = None
         self._silent = False
 
@@ -35,12 +42,35 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
                 return super().recv(*arguments)  # type: ignore[no-any-return]
         else:
             silence.again(self._end, update=False)
-        if self._readable is None:
-            self._readable = self.hub.loop.io(self.fileno(), READABLE)
-        self.hub.wait(self._readable)
+        readable = self._readable
+        if readable is None:
+            readable = self._readable = self.hub.loop.io(self.fileno(), READABLE)
+        if not readable.active:
+            readable.start(self._wake)
+        self._reader = gevent.getcurrent()
+        try:
+            self.hub.switch()
+        except BaseException:
+            readable.stop()
+            raise
+        finally:
+            self._reader = None
         if self._silent:
             raise TimeoutError("timed out")
-        return super().recv(*arguments)  # type: ignore[no-any-return]
+        try:
+            return self._sock.recv(*arguments)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return super().recv(*arguments)  # type: ignore[no-any-return]
+
+    def _wake(self) -> None:
+        # In the event loop, which goes on once the reader waits for something. Mostly it is this socket again.
+        readable, reader = self._readable, self._reader
+        try:
+            if reader is not None:
+                reader.switch()
+        finally:
+            if self._reader is None:
+                readable.stop()
 
     def _end(self) -> None:
         # In the event loop, where nothing may be raised: who waits finds the end of what comes.
@@ -63,7 +93,12 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
             silence.close()
         readable, self._readable = self._readable, None
         if readable is not None:
-            self.hub.cancel_wait(readable, OSError(errno.EBADF, "closed"), True)
+            readable.close()
+            self.hub.loop.run_callback(self._cancel, self._reader)
+
+    def _cancel(self, reader: Any) -> None:
+        if reader is not None and reader is self._reader:
+            reader.throw(OSError(errno.EBADF, "closed"))
 
 
 def use_green_sockets() -> None:

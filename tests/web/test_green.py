@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from gevent.baseserver import BaseServer
 from gunicorn.workers import ggevent
@@ -123,6 +124,64 @@ def test_who_waits_for_a_socket_that_is_closed_is_told(
     gevent.idle()
     end(green)
     reading.get(timeout=PATIENCE_SECONDS)
+
+
+def test_a_reader_that_has_other_things_to_do_is_not_watched_for(pair: tuple[Counted, GreenSocket]) -> None:
+    green, peer = pair
+    go_on = gevent.event.Event()
+
+    def read() -> bytes:
+        first = green.recv(1)
+        go_on.wait()
+        return first + green.recv(1) + green.recv(1)
+
+    reading = gevent.spawn(read)
+    peer.sendall(b"ab")
+    gevent.idle()
+    assert not green._readable.active, "the event loop would spin: there is something to read all the time"
+    go_on.set()
+    peer.sendall(b"c")
+    assert reading.get(timeout=PATIENCE_SECONDS) == b"abc"
+    assert not green._readable.active
+
+
+def test_a_reader_that_is_killed_is_not_watched_for(pair: tuple[Counted, GreenSocket]) -> None:
+    green, peer = pair
+    reading = gevent.spawn(green.recv, 1)
+    gevent.idle()
+    assert green._readable.active
+    reading.kill()
+    assert not green._readable.active
+    peer.sendall(b"a")
+    assert green.recv(1) == b"a"
+
+
+def test_a_reader_that_is_woken_for_nothing_waits_on(pair: tuple[Counted, GreenSocket]) -> None:
+    green, peer = pair
+    reading = gevent.spawn(green.recv, 1)
+    gevent.idle()
+    gevent.get_hub().loop.run_callback(reading.switch)
+    gevent.idle()
+    peer.sendall(b"a")
+    assert reading.get(timeout=PATIENCE_SECONDS) == b"a"
+
+
+def test_a_reader_may_close_its_socket_and_another_may_follow_on_its_descriptor(
+    pair: tuple[Counted, GreenSocket],
+) -> None:
+    green, peer = pair
+
+    def read() -> None:
+        green.recv(1)
+        green.close()
+
+    reading = gevent.spawn(read)
+    peer.sendall(b"ab")
+    reading.get(timeout=PATIENCE_SECONDS)
+    here, there = socket.socketpair()  # gets the lowest descriptor that is free
+    with here, GreenSocket(fileno=there.detach()) as following:
+        here.sendall(b"c")
+        assert following.recv(1) == b"c"
 
 
 def test_a_socket_that_is_shut_down_ends_the_reading(pair: tuple[Counted, GreenSocket]) -> None:
