@@ -198,8 +198,7 @@ class Ledger:
             heard[each.part] = each.part_ms
             if name == mark:
                 break
-        self._round_trips.append(max(now - passed.due_at, 0.0))
-        self._round_trip_ms = min(self._round_trips) * 1000
+        self._measured(max(now - passed.due_at, 0.0) * 1000)
         self._confirmed_ms = passed.position_ms
         if passed.position_ms > self._run_start_ms:
             self._confirmed_at = now
@@ -210,6 +209,15 @@ class Ledger:
         )
         self._forget_what_was_heard()
         return confirmed
+
+    def _measured(self, round_trip_ms: float) -> None:
+        samples, least = self._round_trips, self._round_trip_ms
+        forgotten = samples[0] if len(samples) == ROUND_TRIP_SAMPLES else None
+        samples.append(round_trip_ms)
+        if least is None or round_trip_ms <= least:
+            self._round_trip_ms = round_trip_ms
+        elif forgotten == least:  # else it is what it was, and they need not all be looked at
+            self._round_trip_ms = min(samples)
 
     def heard_out(self, now: float) -> tuple[Heard, ...]:
         """The parts which a clear that goes out now is too late for, although no mark has confirmed that yet."""

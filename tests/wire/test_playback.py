@@ -90,6 +90,17 @@ def test_playback_that_ran_dry_starts_again_when_audio_comes() -> None:
     assert ledger.interrupt(now=10.4) == [Heard(B, 400)]
 
 
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=3 * ROUND_TRIP_SAMPLES))
+def test_the_round_trip_is_the_shortest_of_the_latest(delays_ms: list[int]) -> None:
+    ledger = Ledger()
+    for number, delay_ms in enumerate(delays_ms):
+        at = number * 10.0
+        ledger.confirm(ledger.queue(A, 20, at), at + 0.02 + delay_ms / 1000)
+        assert ledger.round_trip_ms == pytest.approx(
+            min(delays_ms[: number + 1][-ROUND_TRIP_SAMPLES:]), abs=1e-6
+        )
+
+
 def test_the_round_trip_of_marks_is_measured_and_corrected_for() -> None:
     ledger = Ledger()
     first = ledger.queue(A, 200, now=1.0)
