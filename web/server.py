@@ -28,7 +28,6 @@ from web import CALLS, JOURNAL, OUTBOX, SETTINGS, WARM, build_app
 from web.calls import HANDOVER_SECONDS, Calls
 from web.cores import pinning
 from web.garbage import Garbage
-from web.heap import share_one_heap
 from web.metrics import MetricsDirectory
 from web.preparation import Preparation
 
@@ -61,7 +60,6 @@ class PatientWorker(Worker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Make the application, as soon as the database can be opened. Runs in the worker's main thread."""
-        share_one_heap()
         waiting = False
         while self.alive and self.ppid == os.getppid():
             # gunicorn's master kills a worker of which it hears nothing for half a minute.

@@ -1,6 +1,7 @@
 """What a worker takes while nobody calls. Heavy modules load when they are used, and not before."""
 
 import os
+import platform
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.process_tree import use_of
+from run import ONE_HEAP
 from simulator.server_process import RUN, START_SECONDS, ServerProcess, server_settings
 from tests.probe import wait_until
 
@@ -32,6 +34,21 @@ def test_a_worker_at_rest_stays_small(kind: str, tmp_path: Path) -> None:
         wait_until(lambda: min(sizes_of(workers)) > LOADED_MIB, "both have started", START_SECONDS)
         sizes = sizes_of(workers)
     assert max(sizes) < WORKER_MIB, sizes
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have one heap in any case")
+@pytest.mark.parametrize(
+    ("told", "held"), [({}, ONE_HEAP), ({"MALLOC_ARENA_MAX": "4"}, {"MALLOC_ARENA_MAX": "4"})]
+)
+def test_all_threads_of_a_worker_share_one_heap_unless_told_otherwise(
+    told: dict[str, str], held: dict[str, str], tmp_path: Path
+) -> None:
+    settings = server_settings("ws://127.0.0.1:9/v1/realtime", "0" * 32, tmp_path)
+    with ServerProcess(settings | told, tmp_path) as server:
+        for process in (server.pid, *_workers(server)):
+            began_with = Path(f"/proc/{process}/environ").read_text().split("\0")
+            found = dict(each.split("=", 1) for each in began_with if each)
+            assert {name: found[name] for name in ONE_HEAP if name in found} == held
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < WORKERS, reason="needs a core for each worker")
