@@ -162,7 +162,7 @@ def upserts(dialect: str) -> Upserts:
     )
 
 
-# Made once: making one takes longer than its execution, and leaves 800 bytes that only a collection finds.
+# Made once: to make them for each batch takes a quarter of its time, and leaves what only a collection finds.
 _HOLD = (
     sa.select(calls.c.call_sid)
     .where(calls.c.call_sid.in_(sa.bindparam("call_sids", expanding=True)))

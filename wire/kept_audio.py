@@ -3,7 +3,7 @@
 Kept are samples, in one ring, and not the messages that they came in, which take three times as much memory. Pure.
 
 A ring, because what grows at one end and shrinks at the other is moved to other memory every second, in every call,
-and leaves holes: with 60 calls each took a quarter MiB more after five minutes.
+and leaves holes. With 30 calls the C library had 70 KiB a call that nobody used after two minutes, with a ring 27.
 """
 
 from array import array
