@@ -24,6 +24,8 @@ RUN = Path(__file__).resolve()
 
 ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 """Source: glibc's manual, "Memory Allocation Tunables"."""
+STARTED_AGAIN = "SWITCHBOARD_STARTED_AGAIN"
+"""A privileged interpreter loses the others on its way, and would start for ever."""
 
 NOT_REACHED = 3
 """Exit status of `dial --wait` when there was no conversation and no message was left."""
@@ -521,19 +523,24 @@ def share_one_heap() -> None:
 
     glibc gives threads heaps of their own and lets each keep what it has freed, so that they need not wait for each
     other. The interpreter's wait for each other in any case, and what one keeps, the others cannot have: that was a
-    quarter of what a call takes, and grew. glibc is told of it before a process begins, or never.
+    quarter of what a call takes, and grew. That they keep nothing, glibc is told before a process begins, or never.
     """
-    with contextlib.suppress(
-        AttributeError, ValueError, OSError
-    ):  # another system, which has nothing of the name
-        if (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith(
-            "glibc"
-        ) and "MALLOC_ARENA_MAX" not in os.environ:
-            more = os.environ.get("GLIBC_TUNABLES")
-            os.environ |= ONE_HEAP
-            if more:  # what comes later holds
-                os.environ["GLIBC_TUNABLES"] += f":{more}"
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if STARTED_AGAIN in os.environ or "MALLOC_ARENA_MAX" in os.environ or not has_glibc():
+        return
+    more = os.environ.get("GLIBC_TUNABLES")
+    environment = os.environ | ONE_HEAP | {STARTED_AGAIN: "1"}
+    if more:  # what comes later holds
+        environment["GLIBC_TUNABLES"] += f":{more}"
+    with contextlib.suppress(OSError):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def has_glibc() -> bool:
+    """Whether this system's C library is that."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (AttributeError, ValueError):  # which it has not even the name for
+        return False
 
 
 def end_with_parent() -> None:

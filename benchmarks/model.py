@@ -61,7 +61,7 @@ class Answer:
         return max(delta * self.delta_ms - self.lead_ms, 0) / 1000 / self.pace
 
     def over(self, session: int) -> int:
-        """How many deltas the first answer of a session lacks, of those counted from 0."""
+        """How many deltas are left out at the beginning of a session's first answer."""
         return int(session * GOLDEN_RATIO % 1 * self.deltas) if self.endless else 0
 
 
@@ -133,8 +133,9 @@ class LeanSession:
         self._speech_item = ""
         self._response: dict[str, str] | None = None
         self._began_at = 0.0
-        self._spoken = 0
-        self._words = 0
+        self._began = self._spoken = self._words = 0
+        """The number of its first delta, how many have been sent, counted with those left out, and how many words."""
+        self._transcript = ""
         sessions.append(self)
         # A future's callbacks run in a later turn of the loop: by then the upgrade has been answered.
         self.websocket.opened.add_done_callback(self._open)
@@ -223,9 +224,10 @@ class LeanSession:
         self._tell_item("added", item)
         part = {"type": "audio", "transcript": ""}
         self._send("response.content_part.added", **place, output_index=0, content_index=0, part=part)
-        self._spoken, self._over = self._over, 0
-        over_ms = self._spoken * self._answer.delta_ms
-        self._words = -(-over_ms // WORD_MS)
+        self._began, self._over = self._over, 0
+        over_ms = self._began * self._answer.delta_ms
+        self._spoken, self._words = self._began, -(-over_ms // WORD_MS)
+        self._transcript = ""
         self._began_at = self._loop.time() - over_ms / 1000 / self._answer.pace
         self._speak(place)
 
@@ -239,6 +241,7 @@ class LeanSession:
             index = {"output_index": 0, "content_index": 0}
             if self._spoken * self._answer.delta_ms >= self._words * WORD_MS:
                 self._words += 1
+                self._transcript += WORD
                 self._send("response.output_audio_transcript.delta", **place, **index, delta=WORD)
             delta = base64.b64encode(self._next_audio()).decode()
             self._send("response.output_audio.delta", **place, **index, delta=delta)
@@ -260,7 +263,7 @@ class LeanSession:
         place = self._response
         assert place is not None
         index = {"output_index": 0, "content_index": 0}
-        transcript = WORD * self._words
+        transcript = self._transcript
         self._send("response.output_audio.done", **place, **index)
         self._send("response.output_audio_transcript.done", **place, **index, transcript=transcript)
         part = {"type": "audio", "transcript": transcript}
@@ -279,7 +282,7 @@ class LeanSession:
 
     def _shown(self, status: str, details: dict[str, str] | None) -> dict[str, Any]:
         assert self._response is not None
-        tokens = self._spoken * self._answer.delta_ms // TOKEN_MS
+        tokens = (self._spoken - self._began) * self._answer.delta_ms // TOKEN_MS
         return {
             "object": "realtime.response",
             "id": self._response["response_id"],

@@ -1,8 +1,8 @@
 """Sockets for calls in greenlets: gevent's, which read in half the time.
 
 gevent's `recv` tries to read first, mostly in vain, and only then waits; for each wait it tells the event loop to
-watch the socket, and not to any more; and for each that is limited it makes a timeout and starts and stops it. 100
-frames come in a second and call.
+watch the socket, and then to stop watching it; and for each that is limited it makes a timeout and starts and stops
+it. 100 frames come in a second and call.
 """
 
 import errno
@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 import gevent.socket
+from gevent.exceptions import ConcurrentObjectUseError
 
 READABLE = 1
 """libev's name for it is EV_READ; gevent documents the number."""
@@ -19,7 +20,7 @@ READABLE = 1
 class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
     """Waits first and then reads, where it waits without limit, or with the one of `limit_silence`.
 
-    Who reads on right away is watched for all the time. One greenlet reads.
+    As long as its reader comes back at once, it stays watched. One greenlet reads.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -44,9 +45,13 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
             silence.again(self._end, update=False)
         readable = self._readable
         if readable is None:
+            if self.fileno() < 0:
+                raise OSError(errno.EBADF, "closed")
             readable = self._readable = self.hub.loop.io(self.fileno(), READABLE)
         if not readable.active:
             readable.start(self._wake)
+        elif self._reader is not None:
+            raise ConcurrentObjectUseError("another greenlet reads already")
         self._reader = gevent.getcurrent()
         try:
             self.hub.switch()
@@ -94,10 +99,11 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
         readable, self._readable = self._readable, None
         if readable is not None:
             readable.close()
-            self.hub.loop.run_callback(self._cancel, self._reader)
+            if self._reader is not None:
+                self.hub.loop.run_callback(self._cancel, self._reader)
 
     def _cancel(self, reader: Any) -> None:
-        if reader is not None and reader is self._reader:
+        if reader is self._reader:  # who has been woken since, finds it closed
             reader.throw(OSError(errno.EBADF, "closed"))
 
 

@@ -7,7 +7,6 @@ and leaves holes. With 30 calls the C library had 70 KiB a call that nobody used
 """
 
 from array import array
-from collections.abc import Iterator
 
 from wire.g711 import BYTES_PER_MS
 
@@ -54,14 +53,16 @@ class KeptAudio:
         if len(self._ring) > self._limit_bytes + SLACK_BYTES:
             self._move(self._limit_bytes + SLACK_BYTES)
 
-    def since(self, moment: float) -> Iterator[tuple[bytes, float]]:
+    def since(self, moment: float) -> list[tuple[bytes, float]]:
         """The pieces that came at that time or later, each with its own, in their order."""
         self._forget(self._limit_bytes)
         audio, begin = self._audio(), 0
+        pieces = []
         for size, arrived_at in zip(self._sizes, self._arrivals, strict=True):
             if arrived_at >= moment:
-                yield audio[begin : begin + size], arrived_at
+                pieces.append((audio[begin : begin + size], arrived_at))
             begin += size
+        return pieces
 
     def _audio(self) -> bytes:
         begin = self._end - self._bytes

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from wire.g711 import BYTES_PER_MS, FRAME_MS, decode_ulaw
 
-REMEMBERED_FRAMES = 1024
-"""At 20 ms a frame some 20 s: more than the longest silence that can end a turn, and what the network adds."""
+REMEMBERED_FRAMES = 1536
+"""At 20 ms a frame 30 s: all that is kept of what the caller said for a session in a lost one's place."""
 
 AUDIBLE_LEVEL = 500
 """A 16-bit sample at least this far from zero is audible: about 36 dB below the loudest."""
@@ -263,7 +263,7 @@ class AssistantVoice:
 
 
 class _AppendedAudio:
-    """Which moment of appended audio got to our reader when, of the latest frames. Takes 16 KiB, as much at any time:
+    """Which moment of appended audio got to our reader when, of the latest frames. Takes 24 KiB, as much at any time:
     what grows by a frame at a time for a minute, in hundreds of calls, leaves as much again in holes."""
 
     def __init__(self) -> None:

@@ -73,8 +73,7 @@ def idle(census: Counter[str]) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_five_hundred_calls_leave_nothing_behind(stage: Stage, tmp_path: Path) -> None:
-    # glibc keeps what is freed in an arena of each thread, and takes some thousand calls to be sated with it.
-    settings = server_settings(stage.model, tmp_path) | {"MALLOC_ARENA_MAX": "1"}
+    settings = server_settings(stage.model, tmp_path)
     with (
         ServerProcess(settings, tmp_path) as server,
         ThreadPoolExecutor(AT_ONCE) as pool,

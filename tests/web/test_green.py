@@ -10,6 +10,7 @@ import gevent
 import gevent.event
 import pytest
 from gevent.baseserver import BaseServer
+from gevent.exceptions import ConcurrentObjectUseError
 from gunicorn.workers import ggevent
 
 from actors.send_buffer import SendBuffer
@@ -154,6 +155,23 @@ def test_a_reader_that_is_killed_is_not_watched_for(pair: tuple[Counted, GreenSo
     assert not green._readable.active
     peer.sendall(b"a")
     assert green.recv(1) == b"a"
+
+
+def test_a_second_reader_does_not_take_the_place_of_the_first(pair: tuple[Counted, GreenSocket]) -> None:
+    green, peer = pair
+    reading = gevent.spawn(green.recv, 1)
+    gevent.idle()
+    with pytest.raises(ConcurrentObjectUseError):
+        green.recv(1)
+    peer.sendall(b"a")
+    assert reading.get(timeout=PATIENCE_SECONDS) == b"a"
+
+
+def test_a_closed_socket_cannot_be_read(pair: tuple[Counted, GreenSocket]) -> None:
+    green, _ = pair
+    green.close()
+    with pytest.raises(OSError, match=r"\[Errno 9\]"):
+        green.recv(1)
 
 
 def test_a_reader_that_is_woken_for_nothing_waits_on(pair: tuple[Counted, GreenSocket]) -> None:
