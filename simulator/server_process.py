@@ -77,11 +77,12 @@ class ServerProcess:
         self._directory = directory
         self._environment = {**_bare_environment(), **settings}
         self._process: subprocess.Popen[bytes] | None = None
+        self._told_to_stop = False
 
     def start(self) -> None:
         """Start and wait until it answers. Raises ServerError."""
         with self.log.open("ab") as log:
-            self._process = self._spawn(log)
+            self._process, self._told_to_stop = self._spawn(log), False
         deadline = time.monotonic() + START_SECONDS
         while not self._healthy():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -94,13 +95,22 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
+    def tell_to_stop(self) -> None:
+        """As a deploy does, with SIGTERM; `stop` waits until it has."""
+        assert self._process is not None
+        self._told_to_stop = True
+        self._process.terminate()
+
     def stop(self) -> int:
         """End it as a deploy does, with SIGTERM; returns the exit status. Raises ServerError if it must be killed."""
         process = self._process
         if process is None:
             return 0
+        if (
+            not self._told_to_stop
+        ):  # a second time would end an interpreter that is clearing up, with another status
+            self.tell_to_stop()
         self._process = None
-        process.terminate()
         try:
             return process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
