@@ -59,6 +59,13 @@ def pair() -> Iterator[tuple[Counted, GreenSocket]]:
     gevent.idle()  # what is closed while somebody waits for it, is closed by the event loop
 
 
+def waiting(green: GreenSocket) -> gevent.Greenlet:
+    """One that waits for a byte."""
+    reading = gevent.spawn(green.recv, 1)
+    gevent.idle()
+    return reading
+
+
 def test_it_is_known_of_a_green_socket_whether_it_has_room() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -148,8 +155,7 @@ def test_a_reader_that_has_other_things_to_do_is_not_watched_for(pair: tuple[Cou
 
 def test_a_reader_that_is_killed_is_not_watched_for(pair: tuple[Counted, GreenSocket]) -> None:
     green, peer = pair
-    reading = gevent.spawn(green.recv, 1)
-    gevent.idle()
+    reading = waiting(green)
     assert green._readable.active
     reading.kill()
     assert not green._readable.active
@@ -159,8 +165,7 @@ def test_a_reader_that_is_killed_is_not_watched_for(pair: tuple[Counted, GreenSo
 
 def test_a_second_reader_does_not_take_the_place_of_the_first(pair: tuple[Counted, GreenSocket]) -> None:
     green, peer = pair
-    reading = gevent.spawn(green.recv, 1)
-    gevent.idle()
+    reading = waiting(green)
     with pytest.raises(ConcurrentObjectUseError):
         green.recv(1)
     peer.sendall(b"a")
@@ -176,8 +181,7 @@ def test_a_closed_socket_cannot_be_read(pair: tuple[Counted, GreenSocket]) -> No
 
 def test_a_reader_that_is_woken_for_nothing_waits_on(pair: tuple[Counted, GreenSocket]) -> None:
     green, peer = pair
-    reading = gevent.spawn(green.recv, 1)
-    gevent.idle()
+    reading = waiting(green)
     gevent.get_hub().loop.run_callback(reading.switch)
     gevent.idle()
     peer.sendall(b"a")
@@ -204,7 +208,6 @@ def test_a_reader_may_close_its_socket_and_another_may_follow_on_its_descriptor(
 
 def test_a_socket_that_is_shut_down_ends_the_reading(pair: tuple[Counted, GreenSocket]) -> None:
     green, _ = pair
-    reading = gevent.spawn(green.recv, 1)
-    gevent.idle()
+    reading = waiting(green)
     green.shutdown(socket.SHUT_RDWR)
     assert reading.get(timeout=PATIENCE_SECONDS) == b""
