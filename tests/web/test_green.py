@@ -179,13 +179,16 @@ def test_a_closed_socket_cannot_be_read(pair: tuple[Counted, GreenSocket]) -> No
         green.recv(1)
 
 
-def test_a_reader_that_is_woken_for_nothing_waits_on(pair: tuple[Counted, GreenSocket]) -> None:
+def test_a_reader_that_is_woken_for_nothing_waits_on(
+    pair: tuple[Counted, GreenSocket], capfd: pytest.CaptureFixture[str]
+) -> None:
     green, peer = pair
     reading = waiting(green)
     gevent.get_hub().loop.run_callback(reading.switch)
     gevent.idle()
     peer.sendall(b"a")
     assert reading.get(timeout=PATIENCE_SECONDS) == b"a"
+    assert capfd.readouterr().err == "", "the event loop had an error to tell of"
 
 
 def test_a_reader_may_close_its_socket_and_another_may_follow_on_its_descriptor(
