@@ -27,7 +27,7 @@ class Mailbox:
     same bound, while control goes on.
 
     Most of what a small message costs is to wake a thread for it. So an actor may borrow the threads of those who
-    tell it something, one at a time and for one message each, as with Akka's calling-thread dispatcher: see `lend`.
+    tell it something, one at a time and for what that one has, as with Akka's calling-thread dispatcher: see `lend`.
 
     `put` and `lend` may be called from any thread; `get` belongs to the actor's own, and `audio_waits`, `hold_audio`
     and `release_audio` to the one that runs it.
@@ -50,6 +50,7 @@ class Mailbox:
         self._running.acquire()
         self._handle: Callable[[Any], object] = _nothing
         self._can_handle: Callable[[], bool] = _never
+        self._lent_waits = False
 
     def borrow_threads(self, handle: Callable[[Any], object], can_handle: Callable[[], bool]) -> None:
         """From now on what is lent goes to `handle`, which must raise nothing, while the actor has nothing to do.
@@ -75,17 +76,23 @@ class Mailbox:
                 self._control.append(envelope)
         self._wake.put(None)
 
-    def lend(self, message: object) -> None:
-        """Let the actor handle this here and now, if it borrows threads and has nothing to do; else `put`."""
+    def lend(self, *messages: object) -> None:
+        """Let the actor handle these here and now, if it borrows threads and has nothing to do; else `put`."""
         if self._running.acquire(blocking=False):
             try:
                 # Without the other lock: of what others put at this moment, any order is right.
                 if not (self._control or self._audio or self._audio_held) and self._can_handle():
-                    self._handle(message)
+                    if len(messages) > 1:
+                        self._lent_waits = True
+                        for message in messages[:-1]:
+                            self._handle(message)
+                        self._lent_waits = False
+                    self._handle(messages[-1])
                     return
             finally:
                 self._running.release()
-        self.put(Envelope(message))
+        for message in messages:
+            self.put(Envelope(message))
 
     def get(self) -> Envelope[Any]:
         """The next message; blocks until there is one."""
@@ -109,9 +116,9 @@ class Mailbox:
 
     @property
     def audio_waits(self) -> bool:
-        """Whether there is audio that `get` will return when no control message is left. For who runs the actor."""
+        """Whether there is audio to be handled next, when no control message is left. For who runs the actor."""
         # Without the lock: nobody else holds the lane or takes from it, and what is just being put is seen next time.
-        return bool(self._audio) and not self._audio_held
+        return self._lent_waits or (bool(self._audio) and not self._audio_held)
 
     def hold_audio(self) -> None:
         """Keep audio back until `release_audio`."""

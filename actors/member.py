@@ -51,11 +51,11 @@ LENT_MS = 200
 """The longest audio to be lent: more might have to wait for room at the socket that it goes to."""
 
 
-def lend(receiver: ActorRef[Any] | None, message: object) -> None:
-    """Post; a receiver that has nothing to do handles it in this thread, if it borrows any. For what is done soon."""
+def lend(receiver: ActorRef[Any] | None, *messages: object) -> None:
+    """Post; a receiver that has nothing to do handles them in this thread, if it borrows any. They are done soon."""
     if receiver is not None and not receiver.actor_stopped.is_set():
         mailbox: Any = receiver.actor_inbox
-        mailbox.lend(message)
+        mailbox.lend(*messages)
 
 
 class Audience(Protocol):

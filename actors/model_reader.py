@@ -6,8 +6,9 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors.burst import Burst
 from actors.greeting import GreetingKeeper
-from actors.member import LENT_MS, call_log, lend, post
+from actors.member import call_log, post
 from actors.messages import AssistantAudio, AssistantAudioDone, AssistantAudioReceived, SocketLost
 from actors.model_socket import ModelSocket, ModelSocketError
 from actors.transcoder import AssistantTranscoder
@@ -48,6 +49,7 @@ class ModelReader:
         self._log = call_log(__name__, call_sid)
         self._keeper = keeper
         self._transcoder: AssistantTranscoder | None = None
+        self._burst = Burst()
         self._saying: dict[Part, str] = {}
         self._saying_told_at = 0.0
         self._part = Part("", 0)
@@ -67,6 +69,8 @@ class ModelReader:
                 self.heard_at = time.monotonic()
                 if text is not None:
                     self._tell(realtime_parser.parse(text))
+                if not self._socket.more_came:
+                    self._burst.tell()
         except ModelSocketError as error:
             reason, permanent = str(error), error.permanent
         except ProtocolError as error:
@@ -74,18 +78,21 @@ class ModelReader:
         except Exception as error:
             self._log.exception("the model's reader failed")
             reason = f"the model's reader failed: {type(error).__name__}"
+        self._burst.tell()
         self._tell_saying()
         post(self._actor, SocketLost(reason, permanent))
 
     def _tell(self, event: realtime.Event) -> None:
+        if isinstance(event, realtime.AudioDelta):
+            self._play(event)
+            return
+        self._burst.tell()  # whatever comes of this event, comes of it after the audio before it
         match event:
-            case realtime.AudioDelta():
-                self._play(event)
             case realtime.AudioDone():
                 part = Part(event.item_id, event.content_index)
                 if self._transcoder and (rest := self._transcoder.finish(part)):
                     self._post_audio(event.response_id, part, rest.payload, rest.duration_ms)
-                post(self._phone, AssistantAudioDone(0.0, part))
+                self._burst.add(self._phone, AssistantAudioDone(0.0, part))
                 # The phone's actor knows it too, but may be stuck with a phone that takes nothing.
                 post(self._call, AssistantAudioReceived(part, round(self._received_of.pop(part, 0.0))))
             case realtime.AssistantTranscriptDelta(item_id=item_id, content_index=content_index, text=text):
@@ -139,9 +146,7 @@ class ModelReader:
 
     def _post_audio(self, response_id: str, part: Part, payload: str, duration_ms: float) -> None:
         self._received_of[part] = self._received_of.get(part, 0.0) + duration_ms
-        # What has queued up is left to the phone's thread, which sends it in one write.
-        tell = post if self._socket.more_came or duration_ms > LENT_MS else lend
-        tell(self._phone, AssistantAudio(duration_ms, response_id, part, payload, self.heard_at))
+        self._burst.add(self._phone, AssistantAudio(duration_ms, response_id, part, payload, self.heard_at))
         if self._keeper is not None:
             self._keeper.audio(response_id, part, payload)
 

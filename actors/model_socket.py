@@ -220,8 +220,8 @@ class ModelSocket:
 
     @property
     def more_came(self) -> bool:
-        """Whether the next frame has been read already. For the reading thread."""
-        return self._next is not None
+        """Whether `receive` returns a text frame at once. For the reading thread."""
+        return isinstance(self._next, str)
 
     def has_room(self) -> bool:
         """Whether `send` would wait for nothing, with up to LENT_MS of audio. Any thread; never raises."""

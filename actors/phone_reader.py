@@ -3,13 +3,13 @@
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from pykka import ActorRef
 
-from actors.member import LENT_MS, Audience, NoAudience, lend, post
+from actors.burst import Burst
+from actors.member import Audience, NoAudience, lend, post
 from actors.messages import CallerAudio, DigitPressed, MarkEchoed, StreamStopped
 from wire import twilio
 from wire.audio_format import UlawAudio
@@ -23,8 +23,6 @@ KEPT_SECONDS = 5.0
 """Of the caller's audio, while the caller is not known to speak."""
 KEPT_SPEECH_SECONDS = 30.0
 """While the caller speaks, and until a session has put it into words. Takes 0.25 MiB when it is full."""
-
-_Tell = Callable[[ActorRef[Any] | None, object], object]
 
 
 class PhoneReader:
@@ -51,6 +49,7 @@ class PhoneReader:
         self._listeners = listeners or NoAudience()
         self._model: ActorRef[Any] | None = None
         self._kept = KeptAudio(KEPT_SECONDS * 1000)
+        self._burst = Burst()
         self._muted = False
 
     def mute(self, muted: bool) -> None:
@@ -61,11 +60,18 @@ class PhoneReader:
     def receive(self, text: str | bytes, more: bool = False) -> None:
         """Take one frame. Raises ProtocolError if it is not a message of this stream.
 
-        `more`: the next has come already. What has queued up is left to the model's thread, which sends it in one
-        write.
+        `more`: the next has come already, and is given to this at once. What has queued up goes out in one write.
         """
-        tell = post if more else lend
-        match twilio.parse(text, self._stream_sid):
+        try:
+            self._tell(twilio.parse(text, self._stream_sid))
+        except ProtocolError:
+            self._burst.tell()
+            raise
+        if not more:
+            self._burst.tell()
+
+    def _tell(self, message: twilio.Message) -> None:
+        match message:
             case twilio.Media(payload, ulaw, timestamp_ms):
                 now = time.monotonic()
                 duration_ms = len(ulaw) / BYTES_PER_MS
@@ -74,9 +80,9 @@ class PhoneReader:
                 if silence:
                     self._make_up(silence, begins_ms, now - duration_ms / 1000)
                 audio = CallerAudio(duration_ms, payload, now, begins_ms, is_loud(ulaw))
-                self._pass_on(audio, ulaw, tell if duration_ms <= LENT_MS else post)
+                self._pass_on(audio, ulaw)
             case twilio.Mark(name=name):
-                tell(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
+                lend(self._phone, MarkEchoed(name, self._continuity.clock_ms, time.monotonic()))
             case twilio.Dtmf(digit=digit):
                 post(self._call, DigitPressed(digit))
             case twilio.Stop():
@@ -106,10 +112,10 @@ class PhoneReader:
         position_ms = ends_ms - sum(lost.duration_ms for lost in silence)
         for lost in silence:
             audio = CallerAudio(lost.duration_ms, lost.payload, arrived_at, position_ms)
-            self._pass_on(audio, b64decode(lost.payload), post)
+            self._pass_on(audio, b64decode(lost.payload))
             position_ms += lost.duration_ms
 
-    def _pass_on(self, audio: CallerAudio, ulaw: bytes, tell: _Tell) -> None:
+    def _pass_on(self, audio: CallerAudio, ulaw: bytes) -> None:
         with self._lock:
             if self._muted:
                 ulaw = ULAW_SILENCE * len(ulaw)
@@ -117,5 +123,5 @@ class PhoneReader:
             self._kept.add(ulaw, audio.arrived_at)
             model = self._model
         # Not with the lock held, which the CallActor takes: it must never wait for a model.
-        tell(model, audio)
+        self._burst.add(model, audio)
         self._listeners.tell(audio)

@@ -28,18 +28,19 @@ class Probe(ActorRef[Any]):
         self.actor_class = pykka.ThreadingActor
         self.actor_stopped = threading.Event()
         self.actor_inbox = self
-        self.lent = 0
-        """How many messages came with a thread to handle them in."""
+        self.lent: list[int] = []
+        """How many messages came together with a thread to handle them in, each time."""
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Where it stands for the inbox of an actor."""
         self._told.put(envelope.message)
 
-    def lend(self, message: object) -> None:
+    def lend(self, *messages: object) -> None:
         """Where it stands for the mailbox of an actor that may borrow threads."""
-        self.lent += 1
-        self._told.put(message)
+        self.lent.append(len(messages))
+        for message in messages:
+            self._told.put(message)
 
     def want(self, kind: type) -> bool:
         """Where it stands for a call's listeners: there is somebody for everything."""

@@ -27,7 +27,7 @@ CLOSE_SECONDS = 0.25
 
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 Receive = Callable[[str | bytes, bool], None]
-"""Takes one message, and whether the next has come already."""
+"""Takes one message, and whether the next has come already and follows at once."""
 _WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -69,7 +69,7 @@ class OwnedSocket:
             found = frames.take()
             while isinstance(found, str):
                 following = frames.take()
-                self.receive(found, following is not None)
+                self.receive(found, isinstance(following, str))
                 found = following
             if found is not None:
                 return found

@@ -4,6 +4,7 @@ import base64
 import gc
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, FakeModelSocket, HandClock, Probe, wait_until
 from wire.dialect import OPENAI
 from wire.playback import Part
+from wire.protocol import ProtocolError
 
 STREAM = "MZbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 FRAME = base64.b64encode(b"\x20" * 160).decode()
@@ -222,7 +224,8 @@ def test_who_borrows_no_threads_gets_it_in_its_mailbox() -> None:
 
 
 TOLD = st.lists(
-    st.tuples(st.sampled_from(["audio", "control"]), st.sampled_from(["lend", "put"])), max_size=40
+    st.tuples(st.sampled_from(["audio", "control"]), st.sampled_from(["lend", "lend three", "put"])),
+    max_size=40,
 )
 
 
@@ -238,12 +241,14 @@ def test_whoever_tells_it_whatever_way_nothing_is_lost_or_overtaken_and_one_thre
     def tell(teller: int, told: list[tuple[str, str]]) -> None:
         begin.wait(PATIENCE_SECONDS)
         for number, (lane, way) in enumerate(told):
-            name = f"{teller} {number} {lane}"
-            message = audio(name) if lane == "audio" else MarkEchoed(name)
-            if way == "lend":
-                actor.mailbox.lend(message)
+            messages = [
+                audio(name) if lane == "audio" else MarkEchoed(name)
+                for name in names_of(teller, number, lane, way)
+            ]
+            if way == "put":
+                actor.mailbox.put(Envelope(*messages))
             else:
-                actor.mailbox.put(Envelope(message))
+                actor.mailbox.lend(*messages)
 
     threads = [
         threading.Thread(target=tell, args=each, name=f"teller {each[0]}") for each in enumerate(tellers)
@@ -258,11 +263,19 @@ def test_whoever_tells_it_whatever_way_nothing_is_lost_or_overtaken_and_one_thre
         ref.stop(timeout=PATIENCE_SECONDS)
     assert actor.collisions == 0
     names = [name for name, _ in actor.handled]
-    assert len(names) == len(set(names)) == sum(map(len, tellers))
     for teller, told in enumerate(tellers):
         for lane in ("audio", "control"):
-            expected = [f"{teller} {number} {lane}" for number, (each, _) in enumerate(told) if each == lane]
-            assert [name for name in names if name in set(expected)] == expected
+            expected = [
+                name
+                for number, (each, way) in enumerate(told)
+                if each == lane
+                for name in names_of(teller, number, lane, way)
+            ]
+            assert [name for name in names if name.startswith(f"{teller} ") and lane in name] == expected
+
+
+def names_of(teller: int, number: int, lane: str, way: str) -> list[str]:
+    return [f"{teller} {number} {lane} {each}" for each in range(3 if way == "lend three" else 1)]
 
 
 # The two actors that carry audio
@@ -327,6 +340,10 @@ def sockets() -> Iterator[Sockets]:
     sockets.end()
 
 
+def appended(sockets: Sockets) -> list[str]:
+    return [event["audio"] for event in sockets.model_socket.sent()]
+
+
 MODELS_OWN, PHONES_OWN, MODELS_READER = "OpenAIActor CA1", "TwilioActor CA1", "model reader CA1"
 
 
@@ -335,10 +352,31 @@ def test_a_frame_of_the_callers_wakes_no_thread_on_its_way_to_the_model(sockets:
     sockets.expect_writes(("model", HERE))
 
 
-def test_frames_that_have_queued_up_are_left_to_the_models_thread(sockets: Sockets) -> None:
-    """Which sends them in one write: a server that does not keep up has less to do, not more."""
+def test_frames_that_have_queued_up_wake_no_thread_and_go_out_in_one_write(sockets: Sockets) -> None:
+    """A server that does not keep up has less to do, not more: else it never would again."""
     sockets.hear(0, more=True)
-    sockets.expect_writes(("model", MODELS_OWN))
+    sockets.hear(20, more=True)
+    sockets.hear(40)
+    sockets.expect_writes(("model", HERE))
+    assert len(appended(sockets)) == 3
+
+
+def test_frames_that_have_queued_up_are_not_held_back_by_a_message_that_is_none(sockets: Sockets) -> None:
+    sockets.hear(0, more=True)
+    with pytest.raises(ProtocolError):
+        sockets.reader.receive("{")
+    sockets.expect_writes(("model", HERE))
+
+
+def test_frames_of_several_models_that_have_queued_up_each_go_to_their_own(sockets: Sockets) -> None:
+    """A session that takes another's place gets what was kept, and not what was on its way to the other one."""
+    successor = Probe("successor")
+    sockets.hear(0, more=True)
+    sockets.reader.attach(successor)
+    sockets.hear(20)
+    sockets.expect_writes(("model", HERE))
+    assert len(appended(sockets)) == 1
+    assert successor.expect(CallerAudio).position_ms == 20
 
 
 def test_the_phones_reader_does_not_wait_for_a_model_that_takes_nothing(sockets: Sockets) -> None:
@@ -350,9 +388,16 @@ def test_the_phones_reader_does_not_wait_for_a_model_that_takes_nothing(sockets:
 def test_much_audio_at_once_is_left_to_the_models_thread(sockets: Sockets) -> None:
     sockets.hear(0, frames=LENT_MS // 20 + 1)
     sockets.expect_writes(("model", MODELS_OWN))
-    idle(sockets.model)
-    sockets.hear(20 * (LENT_MS // 20 + 1) + 3000)  # three seconds were lost
-    assert sockets.wrote.get(timeout=PATIENCE_SECONDS) == ("model", MODELS_OWN)
+
+
+def test_what_takes_the_place_of_lost_audio_is_lent_in_pieces_that_there_is_room_for(
+    sockets: Sockets,
+) -> None:
+    sockets.hear(0)
+    sockets.expect_writes(("model", HERE))
+    sockets.hear(20 + 1000)  # a second was lost: ten pieces of 100 ms
+    sockets.expect_writes(*[("model", HERE)] * (1000 // LENT_MS + 1))
+    assert len(appended(sockets)) == 1 + 10 + 1
 
 
 def test_an_answer_wakes_no_thread_on_its_way_to_the_phone(sockets: Sockets) -> None:
@@ -397,23 +442,55 @@ def delta(duration_ms: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("duration_ms", "more", "lent"),
-    [(20, False, 1), (20, True, 0), (LENT_MS, False, 1), (LENT_MS + 1, False, 0)],
+    ("durations_ms", "lent"),
+    [
+        ([20], [1]),
+        ([20, 20, 20], [3]),
+        ([LENT_MS], [1]),
+        ([LENT_MS + 1], []),
+        ([20, LENT_MS + 1, 20], [1, 1]),
+        ([120, 80, 20], [2, 1]),
+    ],
 )
-def test_the_models_reader_lends_its_thread_for_what_is_short_and_the_last_that_came(
-    duration_ms: int, more: bool, lent: int
+def test_the_models_reader_lends_its_thread_once_for_all_that_came_together_if_it_is_short(
+    durations_ms: list[int], lent: list[int]
 ) -> None:
-    texts = iter([delta(duration_ms)])
+    phone = read_by_the_models_reader([delta(each) for each in durations_ms])
+    assert [phone.expect(AssistantAudio).duration_ms for _ in durations_ms] == durations_ms
+    assert phone.lent == lent
+
+
+def test_the_models_reader_tells_the_phone_of_all_audio_before_anybody_of_what_came_after_it() -> None:
+    told: list[str] = []
+
+    class Order(Probe):
+        def lend(self, *messages: object) -> None:
+            told.append(type(messages[0]).__name__)
+
+        def put(self, envelope: Envelope[Any]) -> None:
+            told.append(type(envelope.message).__name__)
+
+    speech = '{"type":"input_audio_buffer.speech_started","audio_start_ms":0,"item_id":"item_b"}'
+    read_by_the_models_reader([delta(20), delta(20), speech, delta(20), "{"], phone=Order(), actor=Order())
+    assert told == ["AssistantAudio", "SpeechStarted", "AssistantAudio", "SocketLost"]
+
+
+def read_by_the_models_reader(
+    texts: list[str], phone: Probe | None = None, actor: Probe | None = None
+) -> Probe:
+    """Let it read these, all of which have come already. Returns the phone."""
+    left = deque(texts)
 
     class Socket(FakeModelSocket):
-        more_came = more
+        @property
+        def more_came(self) -> bool:
+            return bool(left)
 
         def receive(self) -> str | None:
-            for text in texts:
-                return text
+            if left:
+                return left.popleft()
             raise ModelSocketError("over")
 
-    phone = Probe("phone")
-    ModelReader(Socket(), SESSION, Probe(), phone, Probe(), "CA1").run()
-    phone.expect(AssistantAudio)
-    assert phone.lent == lent
+    phone = phone or Probe("phone")
+    ModelReader(Socket(), SESSION, actor or Probe(), phone, Probe(), "CA1").run()
+    return phone

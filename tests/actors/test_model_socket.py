@@ -633,10 +633,10 @@ def test_a_server_that_reads_nothing_has_no_room_before_a_send_would_wait_for_it
     socket.release()
 
 
-def test_it_is_known_whether_the_next_message_has_come_already(
+def test_it_is_known_whether_the_next_message_has_come_already_and_a_pong_is_none(
     start_raw: Callable[[RawHandler], int],
 ) -> None:
-    """What has queued up is sent on in one write; see `ModelReader`."""
+    """What has come together goes out in one write, and waits for nothing that may never come; see `ModelReader`."""
     go_on = threading.Event()
 
     def handler(connection: sockets.socket) -> None:
@@ -651,7 +651,7 @@ def test_it_is_known_whether_the_next_message_has_come_already(
         assert (socket.receive(), socket.more_came) == ("two", False)
         go_on.set()
         assert (socket.receive(), socket.more_came) == ("three", True)
-        assert (socket.receive(), socket.more_came) == ("", True)
+        assert (socket.receive(), socket.more_came) == ("", False)
         assert (socket.receive(), socket.more_came) == (None, False)
 
 

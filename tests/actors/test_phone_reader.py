@@ -246,7 +246,7 @@ def test_the_call_does_not_wait_for_a_model_that_the_reader_waits_for(reader: Re
     went_on: list[bool] = []
 
     class Slow(Probe):
-        def lend(self, message: object) -> None:
+        def lend(self, *messages: object) -> None:
             told.set()
             went_on.append(go_on.wait(PATIENCE_SECONDS))
 

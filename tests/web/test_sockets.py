@@ -209,12 +209,15 @@ def test_whole_messages_are_read_and_written_past_the_library(url: str, route: R
     assert route.ended.get(timeout=PATIENCE).startswith("socket closed with code 1000")
 
 
-def test_it_is_known_whether_the_next_message_has_come_already(url: str, route: Route) -> None:
+def test_it_is_known_whether_the_next_message_has_come_already_and_a_ping_is_none(
+    url: str, route: Route
+) -> None:
     """What has queued up is sent on in one write; see `PhoneReader`."""
     with connected(url) as client:
         abnf = websocket.ABNF
         client.sock.sendall(
             b"".join(abnf.create_frame(text, abnf.OPCODE_TEXT).format() for text in ("one", "two", "three"))
+            + abnf.create_frame("", abnf.OPCODE_PING).format()
         )
         assert [route.messages.get(timeout=PATIENCE) for _ in range(3)] == ["one", "two", "three"]
         client.send("four")
