@@ -370,8 +370,8 @@ class CallActor(Member):
     def _deadline_passed(self, what: str, about: object) -> None:
         session = self._sessions.find(about)
         match what:
-            case DeadlinePassed.SILENCE | DeadlinePassed.JOURNAL:
-                self._moderator.due(what)
+            case DeadlinePassed.SILENCE:
+                self._moderator.due()
             case DeadlinePassed.SESSION_READY | DeadlinePassed.RETRY_MODEL | DeadlinePassed.ROLL_OVER:
                 self._succession.due(what, about)
             case DeadlinePassed.RESTART_LISTENER if self.talking and isinstance(about, type):

@@ -61,7 +61,8 @@ class Clock:
             if len(self._timers) >= self._sweep_at:
                 self._sweep()
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
-            self._changed.notify()
+            if self._timers[0][2] is timer:  # else the thread wakes soon enough for it
+                self._changed.notify()
         return timer
 
     def _sweep(self) -> None:

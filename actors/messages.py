@@ -502,7 +502,6 @@ class DeadlinePassed:
     RESTART_LISTENER: ClassVar[str] = "restart listener"
     ROLL_OVER: ClassVar[str] = "roll over"
     SILENCE: ClassVar[str] = "silence"
-    JOURNAL: ClassVar[str] = "journal"
     LIMIT: ClassVar[str] = "limit"
     CALLER_SILENCE: ClassVar[str] = "caller silence"
     DIGITS: ClassVar[str] = "digits"

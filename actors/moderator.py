@@ -37,9 +37,6 @@ from actors.talk import Talk
 from actors.tool_runner import ToolOverdue, ToolRunner
 from wire import dead_air, realtime
 
-JOURNAL_SECONDS = 0.2
-"""The journal is told what is new at once, but after it was told something not before so much later."""
-
 
 class Call(Protocol):
     """What a moderator may do to the call that it belongs to."""
@@ -89,8 +86,6 @@ class Moderator:
         self._keypad = keypad
         self._operator = operator
         self._log = call_log(__name__, setup.call_sid)
-        self._journal_waits = False
-        self._journalled_at = float("-inf")
 
     def handle(self, message: object) -> bool:
         """One of the messages that tell what goes on. False: it is something else."""
@@ -103,8 +98,7 @@ class Moderator:
                     self._line.keep(KEPT_SPEECH_SECONDS)
                     self._farewell.caller_speaks()
                 self.carry_out(self._talk.floor_changed(floor, now))
-                if floor is Floor.CALLER:
-                    self._journal_soon()
+                self._talk.write()
                 self._call.go_on()
             case SpeechUnnoticed(seconds_ago=seconds_ago):
                 self._talk.speech_unnoticed(seconds_ago, now)
@@ -118,13 +112,13 @@ class Moderator:
             case HeardSoFar(heard=heard, to_the_end=to_the_end):
                 self._talk.heard(heard, to_the_end)
                 self._keep_what_is_needed()
-                self._journal_soon()
+                self._talk.write()
             case AssistantAudioReceived(part=part, duration_ms=duration_ms):
                 self._talk.conversation.received(part, duration_ms)
-                self._journal_soon()
+                self._talk.write()
             case CutOff(heard=heard):
                 self._talk.cut_off(heard)
-                self._journal_soon()
+                self._talk.write()
             case realtime.FunctionCall():
                 self._learn(message)
                 self._tools.run(message)
@@ -191,20 +185,15 @@ class Moderator:
         self._learn(realtime.CallerTranscript(pressed.item_id, pressed.text))
         self.have_said(pressed)
 
-    def due(self, what: str) -> None:
+    def due(self) -> None:
         """A reminder has come."""
-        match what:
-            case DeadlinePassed.SILENCE:
-                self.carry_out(self._talk.due(time.monotonic()))
-            case DeadlinePassed.JOURNAL:
-                self._journal_waits = False
-                self._write_journal(time.monotonic())
+        self.carry_out(self._talk.due(time.monotonic()))
 
     def _tool_finished(self, finished: ToolFinished) -> None:
         # Who is about to leave has nothing more to say about it.
         respond = self._farewell.departure is None
         commands = self._talk.tool_answered(finished.call_id, finished.output, respond, time.monotonic())
-        self._journal_soon()
+        self._talk.write()
         last = not self._talk.conversation.tools_running
         self._sessions.tell(ToolOutput(finished.call_id, finished.output, last, respond))
         self.carry_out(commands)
@@ -219,22 +208,6 @@ class Moderator:
             case realtime.AssistantTranscript(text=text):
                 self._log.debug("assistant: %s", text)
         self._talk.learn(event, time.monotonic())
-        self._journal_soon()
-
-    def _journal_soon(self) -> None:
-        if self._journal_waits:
-            return
-        now = time.monotonic()
-        left = self._journalled_at + JOURNAL_SECONDS - now
-        if left <= 0:
-            # Not by a timer, which wakes two threads, and what a killed process has not told is lost.
-            self._write_journal(now)
-        else:
-            self._journal_waits = True
-            self._call.remind(DeadlinePassed.JOURNAL, left)
-
-    def _write_journal(self, now: float) -> None:
-        self._journalled_at = now
         self._talk.write()
 
     def _keep_what_is_needed(self) -> None:

@@ -28,8 +28,8 @@ WAITING_LIMIT = 10_000
 BATCH = 500
 """How many operations are written in one transaction at most: some 15 ms with SQLite."""
 
-PAUSE_SECONDS = 0.1
-"""Between two transactions, so that many small ones become one."""
+PAUSE_SECONDS = 0.25
+"""Between two transactions, so that many small ones become one, and what changes again is written once."""
 
 RETRY_SECONDS = (0.1, 5.0)
 """How long the writer waits before it tries again: first, and at most. It doubles in between."""

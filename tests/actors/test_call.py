@@ -36,7 +36,6 @@ from actors.messages import (
 )
 from actors.meter import NoMeter, Outcome
 from actors.model_socket import ModelSocket
-from actors.moderator import JOURNAL_SECONDS
 from actors.openai import OpenAIActor
 from actors.phone_reader import PhoneReader
 from actors.sessions import CLOSED_SECONDS, LAST_MOMENT_SECONDS, READY_SECONDS
@@ -84,7 +83,6 @@ CLOCK = Clock()
 QUICK = Limits(0.02, 0.02, 0.02, 0.02, 0.02)
 RETRY = DeadlinePassed(DeadlinePassed.RETRY_MODEL)
 ROLL_OVER = DeadlinePassed(DeadlinePassed.ROLL_OVER)
-JOURNAL = DeadlinePassed(DeadlinePassed.JOURNAL)
 LIMIT = DeadlinePassed(DeadlinePassed.LIMIT)
 
 
@@ -344,7 +342,6 @@ def test_a_kept_greeting_is_heard_before_the_model_has_said_anything(calls: Call
     assert items(socket, 1) == [("assistant", "Hello there.")]
     call.pause()
     assert socket.sent() == [], "it is said once, and nothing more is due"
-    call.ref.tell(JOURNAL)
     call.settle()
     ((position, entry),) = call.journal.entries.values()
     assert (position, entry.text, entry.heard_text, entry.heard_ms) == (
@@ -509,7 +506,6 @@ def test_the_journal_gets_the_conversation_as_it_happens_and_what_is_left_at_the
     call = calls()
     socket = call.greet()
     assert call.journal.began_with == [RECORD]
-    call.clock.expire(JOURNAL)
     wait_until(lambda: "item_g" in call.journal.entries, "the greeting was journalled")
     socket.say(speech_started("item_u"), speech_stopped("item_u"), committed("item_u", "item_g"))
     socket.say(transcribed("item_u", "When do you open?"))
@@ -522,14 +518,13 @@ def test_the_journal_gets_the_conversation_as_it_happens_and_what_is_left_at_the
     assert call.journal.endings == [("ended", Then.HANG_UP)]
 
 
-def test_what_happens_after_a_quiet_moment_is_journalled_at_once(call: Call) -> None:
-    """A process that is killed tells nothing more."""
+def test_what_happens_is_journalled_at_once(call: Call) -> None:
+    """A process that is killed tells nothing more. What changes again soon, the journal's writer writes once."""
     socket = call.greet()
-    call.ref.tell(JOURNAL)
-    call.settle()
-    call.actor._moderator._journalled_at -= JOURNAL_SECONDS
-    socket.say(committed("item_u", "item_g"), transcribed("item_u", "When do you open?"))
+    socket.say(committed("item_u", "item_g"), transcribed("item_u", "When do you"))
     wait_until(lambda: "item_u" in call.journal.entries, "no time had to pass")
+    socket.say(transcribed("item_u", "When do you open?"))
+    wait_until(lambda: call.journal.entries["item_u"][1].text == "When do you open?", "nor the next time")
 
 
 def test_that_the_caller_speaks_is_journalled_until_the_words_have_an_item(call: Call) -> None:
@@ -537,14 +532,12 @@ def test_that_the_caller_speaks_is_journalled_until_the_words_have_an_item(call:
     socket = call.greet()
     socket.say(speech_started("item_u"))
     call.floor(Floor.CALLER)
-    call.ref.tell(JOURNAL)
     call.settle()
     [unfinished] = call.journal.entries.keys() - {"item_g"}
     assert call.journal.entries[unfinished] == (1, Entry(unfinished, "caller", "", "", 0, 0))
     socket.say(speech_stopped("item_u"), committed("item_u", "item_g"))
     call.floor(Floor.ASSISTANT)
     wait_until(lambda: len(call.actor._talk.conversation.entries) == 2, "the turn is an item")
-    call.ref.tell(JOURNAL)
     call.settle()
     assert call.journal.entries.keys() == {"item_g", "item_u"}
 

@@ -423,7 +423,6 @@ def test_keys_that_nobody_asked_for_are_answered_as_words_are(call: Call) -> Non
     say(socket, "resp_1", "item_1", "Twelve, I see.", item["id"])
     call.play()
     call.pause()
-    call.ref.tell(DeadlinePassed(DeadlinePassed.JOURNAL))
     call.settle()
     assert call.journal.entries[item["id"]][1].text == "(The caller pressed the keys 1 2.)"
 

@@ -120,6 +120,7 @@ def test_an_assistant_is_built_while_the_caller_speaks_and_nothing_of_that_is_lo
     before = len(office.stage.model.sessions)
     with office.stage.phone(from_number=CALLER, to_number=VIP) as phone:
         phone.dial()
+        phone.await_stream(PATIENCE)
         phone.say(spoken + silence(300)).wait(PATIENCE)
         session = office.stage.model.await_session(before + 1, PATIENCE)
         phone.await_assistant(PATIENCE, EVER)

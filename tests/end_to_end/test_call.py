@@ -54,6 +54,7 @@ def test_every_byte_of_the_caller_reaches_the_model_in_order(stage: Stage) -> No
     before = len(stage.model.sessions)
     with stage.phone() as phone:
         phone.dial()
+        phone.await_stream(PATIENCE)  # what is said before it is open, Twilio has nobody to send to
         phone.say(spoken + silence(300)).wait(PATIENCE)
         session = stage.model.await_session(before + 1, PATIENCE)
         phone.hang_up()
