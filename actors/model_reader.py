@@ -19,7 +19,7 @@ from wire.g711 import BYTES_PER_MS
 from wire.playback import Part
 from wire.protocol import ProtocolError
 
-SAYING_SECONDS = 0.3
+SAYING_SECONDS = 0.5
 """The assistant's words come one by one, and each one told wakes a thread: they are told together."""
 
 

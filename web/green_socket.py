@@ -15,6 +15,9 @@ from gevent.exceptions import ConcurrentObjectUseError
 
 READABLE = 1
 """libev's name for it is EV_READ; gevent documents the number."""
+LOOKS = 5
+"""How often it is looked whether anything has come, in the time that a peer may be silent. To put a timer off with
+every read would cost more: all others have to make room for it."""
 
 
 class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
@@ -29,20 +32,21 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
         self._reader: Any = None
         """The greenlet that waits; as long as there is one, `_readable` is active."""
         self._silence: Any = None
+        self._came = False
+        self._quiet_looks = 0
         self._silent = False
 
     def limit_silence(self, seconds: float) -> None:
-        """From now on `recv` raises TimeoutError once nothing has come for so long; the timeout is for sending."""
-        self._silence = self.hub.loop.timer(seconds, seconds)
+        """From now on `recv` raises TimeoutError once it has waited for so long, or a fifth longer, for anything to
+        come; the timeout is for sending.
+        """
+        self._silence = self.hub.loop.timer(seconds / LOOKS, seconds / LOOKS)
+        self._silence.start(self._look)
 
     def recv(self, *arguments: Any) -> bytes:
         """As every socket's."""
-        silence = self._silence
-        if silence is None:
-            if self.timeout is not None:
-                return super().recv(*arguments)  # type: ignore[no-any-return]
-        else:
-            silence.again(self._end, update=False)
+        if self._silence is None and self.timeout is not None:
+            return super().recv(*arguments)  # type: ignore[no-any-return]
         readable = self._readable
         if readable is None:
             if self.fileno() < 0:
@@ -60,6 +64,7 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
             raise
         finally:
             self._reader = None
+        self._came = True
         if self._silent:
             raise TimeoutError("timed out")
         try:
@@ -77,10 +82,15 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
             if self._reader is None:
                 readable.stop()
 
-    def _end(self) -> None:
+    def _look(self) -> None:
         # In the event loop, where nothing may be raised: who waits finds the end of what comes.
-        self._silent = True
-        self.shutdown(socket.SHUT_RD)
+        if self._came or self._reader is None:
+            self._came, self._quiet_looks = False, 0
+            return
+        self._quiet_looks += 1
+        if self._quiet_looks == LOOKS:
+            self._silent = True
+            self.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Close it; who waits for it gets an OSError."""

@@ -22,7 +22,7 @@ from wire.playback import Part
 MAX_MS = 30_000
 """A longer one is no greeting; 240 kB."""
 
-PIECE_MS = 100
+PIECE_MS = 200
 """How it goes to the phone. What was heard of it is known to this, and better while it plays evenly."""
 
 LEAD_MS = 40

@@ -1,10 +1,15 @@
 """TwilioActor: what the caller hears, what goes out in which order, what is told of it to whom."""
 
 import base64
+import heapq
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from actors.member import NoAudience
 from actors.messages import (
     AssistantAudio,
     AssistantAudioDone,
@@ -532,8 +537,54 @@ def voice(part: Part = A, duration_ms: float = 20) -> AssistantAudio:
 
 
 def test_small_pieces_share_a_mark_as_long_as_one_is_awaited(phone: Phone) -> None:
-    phone.handle(*[voice() for _ in range(11)])
-    assert phone.events() == ["media", "mark", *["media"] * 5, "mark", *["media"] * 5, "mark"]
+    phone.handle(*[voice() for _ in range(21)])
+    assert phone.events() == ["media", "mark", *["media"] * 10, "mark", *["media"] * 10, "mark"]
+
+
+@settings(deadline=None)
+@given(
+    lead_ms=st.sampled_from([0, 40, 200, 3000]),
+    latency_ms=st.integers(0, 150),
+    jitter_ms=st.integers(0, 15),
+    pause=st.tuples(st.integers(0, 100), st.integers(0, 1200)),
+    interrupted_at_ms=st.integers(1, 3000),
+    chance=st.randoms(use_true_random=False),
+)
+def test_what_was_heard_is_known_between_the_marks_that_small_pieces_share(
+    lead_ms: int,
+    latency_ms: int,
+    jitter_ms: int,
+    pause: tuple[int, int],
+    interrupted_at_ms: int,
+    chance: Random,
+) -> None:
+    """To the piece, and to what an echo may be late. The model pauses once, for so long, after so many pieces."""
+    phone = Phone()
+    phone.actor._listeners = NoAudience()
+    after, pause_ms = pause
+    due = [(max(20 * k - lead_ms, 0) + (pause_ms if k > after else 0), k, voice()) for k in range(200)]
+    coming: list[tuple[float, int, object]] = [*due, (interrupted_at_ms, -1, Interrupt(frozenset()))]
+    heapq.heapify(coming)
+    played: list[tuple[float, float]] = []
+    while phone.now * 1000 < interrupted_at_ms + 100_000:
+        at_ms, _, message = heapq.heappop(coming)
+        phone.now = 100 + at_ms / 1000
+        phone.handle(message)
+        for sent in phone.socket.sent():
+            begins_ms = max(at_ms + latency_ms, played[-1][1] if played else 0.0)
+            if sent["event"] == "media":
+                played.append((begins_ms, begins_ms + 20))
+            elif sent["event"] == "mark":
+                back_ms = begins_ms + latency_ms + chance.uniform(0, jitter_ms)
+                heapq.heappush(coming, (back_ms, len(coming) + 1000, MarkEchoed(sent["mark"]["name"])))
+    cleared_at_ms = interrupted_at_ms + latency_ms
+    true_ms = sum(max(min(end, cleared_at_ms) - begin, 0.0) for begin, end in played)
+    cut_off = phone.cut_off()
+    if cut_off:
+        [[heard]] = [each.heard for each in cut_off]
+        assert heard.heard_ms == pytest.approx(true_ms, abs=20 + jitter_ms)
+    else:
+        assert not played or true_ms == pytest.approx(20 * len(played), abs=20 + jitter_ms)
 
 
 def test_the_last_small_piece_gets_its_mark_when_the_one_before_it_was_heard(phone: Phone) -> None:

@@ -101,11 +101,23 @@ def test_whoever_says_nothing_for_too_long_is_waited_for_no_longer(
 
 def test_whoever_goes_on_speaking_is_waited_for(pair: tuple[Counted, GreenSocket]) -> None:
     green, peer = pair
-    green.limit_silence(1.0)
+    green.limit_silence(0.5)
+    reading = gevent.spawn(lambda: [green.recv(1) for _ in range(6)])
     for _ in range(6):
         gevent.sleep(0.2)
         peer.sendall(b"a")
-        assert green.recv(1) == b"a"
+    assert reading.get(timeout=PATIENCE_SECONDS) == [b"a"] * 6
+
+
+def test_a_peer_is_not_silent_while_nobody_waits_for_it(pair: tuple[Counted, GreenSocket]) -> None:
+    """Who reads may have to wait for something else in between."""
+    green, peer = pair
+    green.limit_silence(0.1)
+    peer.sendall(b"a")
+    assert green.recv(1) == b"a"
+    gevent.sleep(0.3)
+    peer.sendall(b"b")
+    assert green.recv(1) == b"b"
 
 
 def test_a_timeout_of_its_own_is_kept(pair: tuple[Counted, GreenSocket]) -> None:

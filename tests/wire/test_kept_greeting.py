@@ -33,7 +33,7 @@ def test_the_greeting_is_kept_whole() -> None:
 def test_it_is_given_back_in_pieces_that_are_all_of_it() -> None:
     pieces = list(KeptGreeting(WORDS, bytes(range(256)) * 10).pieces())
     assert b"".join(base64.b64decode(payload) for payload, _ in pieces) == bytes(range(256)) * 10
-    assert [duration_ms for _, duration_ms in pieces] == [100, 100, 100, 20]
+    assert [duration_ms for _, duration_ms in pieces] == [200, 120]
 
 
 def test_the_silence_before_the_voice_is_not_kept() -> None:
