@@ -415,7 +415,7 @@ def test_what_the_model_says_first_is_kept_for_the_next_call(calls: Calls) -> No
     wait_until(lambda: bool(box.kept), "the greeting is kept")
     next_call = calls(call_sid="CA2", fixed_greeting=fixed)
     next_call.answer()
-    assert next_call.play() == base64.b64decode(ulaw(100))
+    assert next_call.play() == base64.b64decode(ulaw(PIECE_MS))
     assert len(box.kept) == 1
 
 
