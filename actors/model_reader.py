@@ -86,7 +86,7 @@ class ModelReader:
         if isinstance(event, realtime.AudioDelta):
             self._play(event)
             return
-        self._burst.tell()  # whatever comes of this event, comes of it after the audio before it
+        self._burst.tell()  # whoever is told of this event, the phone knows of the audio before it
         match event:
             case realtime.AudioDone():
                 part = Part(event.item_id, event.content_index)

@@ -98,7 +98,9 @@ class Moderator:
                     self._line.keep(KEPT_SPEECH_SECONDS)
                     self._farewell.caller_speaks()
                 self.carry_out(self._talk.floor_changed(floor, now))
-                self._talk.write()
+                if floor is not Floor.ASSISTANT:
+                    # Else with the item of the caller's turn, which may be still to come: one has to be known.
+                    self._talk.write()
                 self._call.go_on()
             case SpeechUnnoticed(seconds_ago=seconds_ago):
                 self._talk.speech_unnoticed(seconds_ago, now)

@@ -64,7 +64,7 @@ class PhoneReader:
         """
         try:
             self._tell(twilio.parse(text, self._stream_sid))
-        except ProtocolError:
+        except BaseException:
             self._burst.tell()
             raise
         if not more:

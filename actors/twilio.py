@@ -52,11 +52,11 @@ SOUND = Part("", 0)
 """Stands in the ledger for sounds of ours: the model knows of no such item."""
 
 HEARD_STEP_MS = 500
-"""How often the call is told how far the caller has come in an answer; it counts if this process dies."""
+"""How often at most the call is told how far the caller has come in an answer; it counts if this process dies."""
 
 MARK_STEP_MS = 200
 """Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes a thread.
-Between two of them the ledger goes by the clock, as playing does: with more of them it would know no more."""
+Between two of them the ledger goes by the clock, as playing does. Where that stops, it is so much behind at most."""
 
 AT_ONCE = 16
 """Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""

@@ -192,7 +192,7 @@ class CallJournal:
         Those that we have placed are not from our own number in this sense.
 
         No call lasts longer than `longest_seconds`: one that began before is over, even if the process that held
-        it could not say so any more. A call that began in the last tenth of a second may not be counted yet.
+        it could not say so any more. A call that began in the last quarter of a second may not be counted yet.
         Raises StoreError.
         """
         live = sa.select(sa.func.count()).where(

@@ -5,6 +5,7 @@ watch the socket, and then to stop watching it; and for each that is limited it 
 it. 100 frames come in a second and call.
 """
 
+import contextlib
 import errno
 import socket
 from typing import Any
@@ -40,6 +41,7 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
         """From now on `recv` raises TimeoutError once it has waited for so long, or a fifth longer, for anything to
         come; the timeout is for sending.
         """
+        self._came = True
         self._silence = self.hub.loop.timer(seconds / LOOKS, seconds / LOOKS)
         self._silence.start(self._look)
 
@@ -85,12 +87,14 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
     def _look(self) -> None:
         # In the event loop, where nothing may be raised: who waits finds the end of what comes.
         if self._came or self._reader is None:
-            self._came, self._quiet_looks = False, 0
+            # Who begins to wait right before the next look has not waited until then.
+            self._came, self._quiet_looks = self._reader is None, 0
             return
         self._quiet_looks += 1
         if self._quiet_looks == LOOKS:
-            self._silent = True
-            self.shutdown(socket.SHUT_RD)
+            with contextlib.suppress(OSError):  # it has just been reset, which the reader is about to find
+                self.shutdown(socket.SHUT_RD)
+                self._silent = True
 
     def close(self) -> None:
         """Close it; who waits for it gets an OSError."""

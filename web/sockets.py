@@ -60,7 +60,7 @@ class OwnedSocket:
     def recv(self, size: int) -> bytes:
         """Some bytes; TimeoutError after SILENT_SECONDS without any, and once the time to end has come.
 
-        What the receiver raises passes through.
+        In greenlets it may take a fifth longer. What the receiver raises passes through.
         """
         frames = self._frames
         if self.receive is None:

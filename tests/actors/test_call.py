@@ -24,6 +24,7 @@ from actors.listener import Listener
 from actors.member import post
 from actors.messages import (
     AssistantAudio,
+    CutOff,
     DeadlinePassed,
     DigitPressed,
     Drain,
@@ -75,7 +76,7 @@ from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, FakeMediaSocket, FakeModelSocket, HandClock, wait_until
 from wire.dead_air import Limits
 from wire.journal import Then
-from wire.playback import Part
+from wire.playback import Heard, Part
 from wire.realtime import AssistantTranscript, CallerTranscript
 from wire.transcript import Entry, ToolUse
 
@@ -415,7 +416,7 @@ def test_what_the_model_says_first_is_kept_for_the_next_call(calls: Calls) -> No
     wait_until(lambda: bool(box.kept), "the greeting is kept")
     next_call = calls(call_sid="CA2", fixed_greeting=fixed)
     next_call.answer()
-    assert next_call.play() == base64.b64decode(ulaw(PIECE_MS))
+    assert next_call.play() == base64.b64decode(ulaw(200))
     assert len(box.kept) == 1
 
 
@@ -447,6 +448,9 @@ def test_the_model_calls_a_function_and_speaks_about_its_output(calls: Calls) ->
     socket = call.greet()
     socket.say(response_created("resp_f"), function_call("resp_f", "item_f", "call_1", "opening_hours"))
     assert "nine to five" in items(socket, 1)[0][1]
+    asked = call.journal.entries["item_f"][1].tool
+    assert asked is not None
+    assert asked.output == '"nine to five"', "no process that is killed now has it called once more"
     assert socket.sent() == []
     socket.say(response_done("resp_f"))
     socket.expect("response.create")
@@ -527,6 +531,17 @@ def test_what_happens_is_journalled_at_once(call: Call) -> None:
     wait_until(lambda: call.journal.entries["item_u"][1].text == "When do you open?", "nor the next time")
 
 
+def test_how_much_of_an_answer_came_and_was_heard_is_journalled_at_once(call: Call) -> None:
+    socket = call.greet()
+    begin_to_say(socket, "resp_1", "item_a", "A long story.", "item_g", ms=1500)
+    socket.say(audio_done("resp_1", "item_a"))
+    wait_until(lambda: "item_a" in call.journal.entries, "it has begun")
+    wait_until(lambda: call.journal.entries["item_a"][1].total_ms == 1500, "all of it has come")
+    call.ref.tell(CutOff((Heard(Part("item_a", 0), 123, 1500),)))
+    call.settle()
+    assert call.journal.entries["item_a"][1].heard_ms == 123
+
+
 def test_that_the_caller_speaks_is_journalled_until_the_words_have_an_item(call: Call) -> None:
     """Whoever goes on with the call, if this process dies now, has heard nothing of it."""
     socket = call.greet()
@@ -535,11 +550,12 @@ def test_that_the_caller_speaks_is_journalled_until_the_words_have_an_item(call:
     call.settle()
     [unfinished] = call.journal.entries.keys() - {"item_g"}
     assert call.journal.entries[unfinished] == (1, Entry(unfinished, "caller", "", "", 0, 0))
-    socket.say(speech_stopped("item_u"), committed("item_u", "item_g"))
+    socket.say(speech_stopped("item_u"))
     call.floor(Floor.ASSISTANT)
-    wait_until(lambda: len(call.actor._talk.conversation.entries) == 2, "the turn is an item")
     call.settle()
-    assert call.journal.entries.keys() == {"item_g", "item_u"}
+    assert call.journal.entries.keys() == {"item_g", unfinished}, "the item is still to come"
+    socket.say(committed("item_u", "item_g"))
+    wait_until(lambda: call.journal.entries.keys() == {"item_g", "item_u"}, "the turn is an item")
 
 
 def test_latencies_are_events_of_the_journal(call: Call) -> None:

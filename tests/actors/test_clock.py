@@ -7,7 +7,7 @@ import pytest
 
 from actors.clock import SWEEP_AT_LEAST, Clock
 from actors.messages import DeadlinePassed
-from tests.probe import Probe
+from tests.probe import Probe, wait_until
 
 
 def clock_threads() -> int:
@@ -33,6 +33,15 @@ def test_messages_come_in_the_order_of_their_times_whatever_the_order_of_asking(
     for seconds in (0.9, 0.1, 0.5):
         clock.after(seconds, probe, DeadlinePassed(str(seconds)))
     assert [probe.expect(DeadlinePassed).what for _ in range(3)] == ["0.1", "0.5", "0.9"]
+
+
+def test_who_asks_later_for_what_is_due_earlier_does_not_wait_for_the_rest() -> None:
+    clock, probe = Clock(), Probe()
+    for seconds in (3600.0, 1800.0, 1900.0):
+        clock.after(seconds, probe, DeadlinePassed("much later"))
+    wait_until(lambda: bool(clock._changed._waiters), "its thread waits for the first of them")  # type: ignore[attr-defined]
+    clock.after(0.1, probe, DeadlinePassed("soon"))
+    assert probe.expect(DeadlinePassed).what == "soon"
 
 
 def test_messages_of_one_time_come_in_the_order_of_asking(clock: Clock) -> None:

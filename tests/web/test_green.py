@@ -3,6 +3,8 @@
 import inspect
 import os
 import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +18,7 @@ from gunicorn.workers import ggevent
 from actors.send_buffer import SendBuffer
 from tests.probe import PATIENCE_SECONDS
 from web.green import GreenCallWorker, HesitantServer
-from web.green_socket import GreenSocket
+from web.green_socket import LOOKS, GreenSocket
 
 
 def test_gunicorn_makes_its_servers_of_the_class_that_we_put_in_place() -> None:
@@ -90,13 +92,48 @@ def test_whoever_says_nothing_for_too_long_is_waited_for_no_longer(
 ) -> None:
     green, peer = pair
     green.settimeout(PATIENCE_SECONDS)
-    green.limit_silence(0.05)
+    green.limit_silence(0.5)
     peer.sendall(b"a")
     assert green.recv(1) == b"a"
+    waits_since = time.monotonic()
     with pytest.raises(TimeoutError):
         green.recv(1)
+    assert 0.5 <= time.monotonic() - waits_since < 1.6, "a fifth longer, and what this machine needs"
     green.sendall(b"b")  # what has to be said still can be, such as a close frame
     assert peer.recv(1) == b"b"
+
+
+@pytest.mark.parametrize("busy_seconds", [0.05, 0.09, 0.19, 0.29])
+def test_nobody_is_silent_before_it_was_waited_for_so_long(
+    pair: tuple[Counted, GreenSocket], busy_seconds: float
+) -> None:
+    green, peer = pair
+    green.limit_silence(0.5)
+    peer.sendall(b"a")
+    assert green.recv(1) == b"a"
+    gevent.sleep(busy_seconds)  # the reader waits for something else
+    waits_since = time.monotonic()
+    with pytest.raises(TimeoutError):
+        green.recv(1)
+    assert time.monotonic() - waits_since >= 0.5
+
+
+def test_a_peer_that_goes_at_the_moment_in_which_it_has_been_silent_for_too_long_was_not_silent() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+        GreenSocket(fileno=ours.detach()) as green,
+    ):
+        peer, _ = server.accept()
+        green.limit_silence(60.0)
+        reading = waiting(green)
+        for _ in range(LOOKS):
+            green._look()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        green._look()  # raises nothing
+        with pytest.raises(ConnectionResetError):
+            reading.get(timeout=PATIENCE_SECONDS)
 
 
 def test_whoever_goes_on_speaking_is_waited_for(pair: tuple[Counted, GreenSocket]) -> None:
