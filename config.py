@@ -191,7 +191,8 @@ class Settings(BaseSettings):
     another process takes them over. Default: 20."""
 
     threads: int = Field(154, ge=1, le=10000)
-    """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 154."""
+    """Threads a worker. A call takes one for as long as it lasts, a webhook for an instant. Default: 154,
+    and 204 under `run.py serve --worker gevent`."""
 
     pin_workers: bool = True
     """Whether each worker stays on a core of its own, with the programs that its tools start, where there are as many

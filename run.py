@@ -99,6 +99,7 @@ def serve(watch_parent: bool, worker: "WorkerKind", explain: bool) -> None:
         use_greenlets()
     from config import ConfigError, Settings
     from store.database import Database, StoreError
+    from web.explanation import with_threads_for
     from web.preparation import Preparation, PreparationError
     from web.server import CallWorker, Server
 
@@ -116,9 +117,10 @@ def serve(watch_parent: bool, worker: "WorkerKind", explain: bool) -> None:
         return offline_models[0][1]
 
     def prepare() -> Preparation:
-        preparation = Preparation.of(Settings.load(offline_model=offline_model))
+        settings = with_threads_for(worker, Settings.load(offline_model=offline_model))
+        preparation = Preparation.of(settings)
         # Each worker opens it too; here a mistake is said once, and before anything is started or reloaded.
-        Database(preparation.settings.database_url.get_secret_value()).close()
+        Database(settings.database_url.get_secret_value()).close()
         return preparation
 
     def ready(url: str) -> None:

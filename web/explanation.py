@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Literal, Self
 
 from config import Settings
-from web.calls import Calls
+from web.calls import RESERVED_THREADS, Calls
 from web.cores import pins
 
 THREADS_A_CALL = 5
 """The socket's own, CallActor, TwilioActor, OpenAIActor, the model's reader; a listener takes one more each."""
 FILES_A_CALL = 3
 """gunicorn's socket and our duplicate of it, the model's."""
-CALL_MIB = {"gthread": 0.7, "gevent": 0.5}
+CALL_MIB = {"gthread": 0.5, "gevent": 0.4}
 WORKER_MIB = 60.0
-CALLS_A_CORE = {"gthread": 150, "gevent": 150}
+CALLS_A_CORE = {"gthread": 150, "gevent": 200}
 """The most that was measured to add less than 20 ms to 99 frames of 100, at a frame of 20 ms every 20 ms both ways;
 docs/performance.md."""
 OTHER_FILES = 64
@@ -53,8 +53,20 @@ class Machine:
         )
 
 
+def with_threads_for(kind: WorkerKind, settings: Settings) -> Settings:
+    """The same settings; where THREADS is not set, with as many as a core carries calls in such a worker, and those
+    that are kept free.
+    """
+    if "threads" in settings.model_fields_set:
+        return settings
+    fitted = settings.model_copy(update={"threads": CALLS_A_CORE[kind] + RESERVED_THREADS})
+    fitted.model_fields_set.discard("threads")
+    return fitted
+
+
 def explain(settings: Settings, machine: Machine, kind: WorkerKind = "gthread") -> list[str]:
     """Lines for people. The last one is how many calls there is room for, and what to change for more."""
+    settings = with_threads_for(kind, settings)
     workers, threads = settings.workers, settings.threads
     a_worker = Calls(threads).limit
     in_threads = kind == "gthread"

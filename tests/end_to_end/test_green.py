@@ -1,8 +1,10 @@
 """Calls in greenlets: what holds for threads holds under gunicorn's gevent worker, with the same code."""
 
+import json
 import os
 import signal
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from simulator.realtime import OfflineModel
 from simulator.server_process import RUN, ServerProcess
-from tests.end_to_end.stage import Greeting, Stage, server_settings
+from tests.end_to_end.stage import PATIENCE, Greeting, Stage, server_settings
 from tests.end_to_end.test_barge_in import LongAnswers
 from tests.end_to_end.test_barge_in import (
     test_the_model_is_told_to_40_ms_what_the_caller_heard as told_what_was_heard,
@@ -71,6 +73,19 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """In place of the server with threads."""
     with green(Greeting(), tmp_path_factory.mktemp("green")) as stage:
         yield stage
+
+
+@pytest.mark.parametrize(("command", "limit"), [(COMMAND[:-2], 150), (COMMAND, 200)])
+def test_there_is_room_for_as_many_calls_as_a_core_carries(
+    tmp_path: Path, command: list[str], limit: int
+) -> None:
+    unset = server_settings(OfflineModel(), tmp_path)
+    del unset["THREADS"]
+    with (
+        ServerProcess(unset, tmp_path, command) as server,
+        urllib.request.urlopen(f"{server.url}/ready", timeout=PATIENCE) as answer,
+    ):
+        assert json.load(answer)["limit"] == limit
 
 
 def test_the_model_is_told_what_the_caller_heard(tmp_path: Path) -> None:

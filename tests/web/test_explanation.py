@@ -41,6 +41,14 @@ def test_there_is_no_advice_against_what_is_so_by_default(kind: WorkerKind) -> N
     assert not any(line.startswith("advice: ") for line in explained(kind))
 
 
+def test_greenlets_have_room_for_as_many_calls_as_a_core_carries_in_them() -> None:
+    assert explained("gevent", workers=2)[3].startswith("calls: room for 400, limited by THREADS")
+    assert explained("gevent", workers=2)[2].startswith(
+        "THREADS: 204 a worker, about as many calls as a core"
+    )
+    assert explained("gevent", workers=2, threads=100)[2].startswith("THREADS: 100 a worker, as set")
+
+
 def test_what_is_not_set_comes_from_the_machine() -> None:
     lines = "\n".join(explained())
     assert "one for each of the 2 cores" in lines
@@ -52,7 +60,7 @@ def test_what_is_not_set_comes_from_the_machine() -> None:
     [
         ({"files": 256}, "room for 128, limited by open files: ulimit -n"),
         ({"threads": 512}, "room for 99, limited by threads: pids.max"),
-        ({"memory_mib": 190.0}, "room for 100, limited by memory"),
+        ({"memory_mib": 170.0}, "room for 100, limited by memory"),
     ],
 )
 def test_the_narrowest_limit_is_named_and_what_to_raise(machine: dict[str, Any], said: str) -> None:
