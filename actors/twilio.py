@@ -56,7 +56,7 @@ HEARD_STEP_MS = 500
 
 MARK_STEP_MS = 200
 """Smaller pieces do not get a mark each, as long as one is awaited: every mark comes back, and wakes a thread.
-Between two of them the ledger goes by the clock, as playing does. Where that stops, it is so much behind at most."""
+Between two of them the ledger goes by the clock, as playing does; where that stood still, the next sets it right."""
 
 AT_ONCE = 16
 """Messages that go out in one write, at most: a clear must not wait for more than that behind a slow phone."""

@@ -33,15 +33,14 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
         self._reader: Any = None
         """The greenlet that waits; as long as there is one, `_readable` is active."""
         self._silence: Any = None
-        self._came = False
-        self._quiet_looks = 0
+        self._quiet_looks = -1
+        """In a row, while a greenlet waited; -1: not yet since the last look."""
         self._silent = False
 
     def limit_silence(self, seconds: float) -> None:
         """From now on `recv` raises TimeoutError once it has waited for so long, or a fifth longer, for anything to
         come; the timeout is for sending.
         """
-        self._came = True
         self._silence = self.hub.loop.timer(seconds / LOOKS, seconds / LOOKS)
         self._silence.start(self._look)
 
@@ -66,7 +65,7 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
             raise
         finally:
             self._reader = None
-        self._came = True
+        self._quiet_looks = -1
         if self._silent:
             raise TimeoutError("timed out")
         try:
@@ -86,9 +85,9 @@ class GreenSocket(gevent.socket.socket):  # type: ignore[misc]
 
     def _look(self) -> None:
         # In the event loop, where nothing may be raised: who waits finds the end of what comes.
-        if self._came or self._reader is None:
+        if self._reader is None:
             # Who begins to wait right before the next look has not waited until then.
-            self._came, self._quiet_looks = self._reader is None, 0
+            self._quiet_looks = -1
             return
         self._quiet_looks += 1
         if self._quiet_looks == LOOKS:
