@@ -1,6 +1,7 @@
 """Real calls that are transferred, press keys, enter a card's number and hang up, over a simulated phone network."""
 
 import json
+import re
 import wave
 from array import array
 from collections.abc import Iterator
@@ -363,6 +364,15 @@ def assert_aligned(ours: Path, phones: Path) -> None:
         assert end + shift == pytest.approx(true_end, abs=TOLERANCE_SAMPLES)
 
 
+def card_numbers(text: str) -> list[str]:
+    """Where the card's number stands in `text`, or its first digits as a number of their own, with what is around it.
+
+    Not within a word: texts are full of random ones (ids, audio in base64), in which some digits turn up by chance.
+    """
+    some = "|".join(CARD[:length] for length in range(len(CARD) - 1, 4, -1))
+    return re.findall(rf".{{0,60}}(?:{CARD}|(?<![\w+/.])(?:{some})(?![\w+/])).{{0,60}}", text)
+
+
 def assert_nowhere(
     exchange: Exchange, session: RealtimeSession, recording: Path, events: list[dict[str, Any]]
 ) -> None:
@@ -381,5 +391,5 @@ def assert_nowhere(
         ),
     ]
     databases = [path.read_bytes() for path in exchange.directory.glob("switchboard.db*")]
-    assert not any(CARD in text or CARD[:4] in text for text in texts)
+    assert [numbers for text in texts for numbers in card_numbers(text)] == []
     assert not any(CARD.encode() in content for content in databases)
