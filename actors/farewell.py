@@ -21,7 +21,7 @@ from actors.setup import CallSetup
 from actors.talk import Talk
 from wire import caller_silence
 from wire.caller_silence import CallerSilence
-from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, WRAP_UP, adding, word_for_word
+from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, UNHEARD, WRAP_UP, adding, word_for_word
 
 GOODBYE_SECONDS = 20.0
 """How long what is being said may take, before the call leaves its stream all the same."""
@@ -60,7 +60,9 @@ class Farewell:
         self._call = call
         self._setup = setup
         self._talk = talk
-        self._caller_silence = CallerSilence(setup.caller_patience)
+        # Where the call broke off, or the caller's words wait for an answer, the assistant speaks first anyway.
+        handed_over = bool(setup.history) and not setup.broke_off and not talk.conversation.awaits_assistant
+        self._caller_silence = CallerSilence(setup.caller_patience, unheard=handed_over)
         self.departure: Departure | None = None
         """Where the call goes when what is being said has been heard; None: it stays."""
         self.words: Respond | None = None
@@ -156,9 +158,15 @@ class Farewell:
             match command:
                 case caller_silence.Reprompt():
                     self._call.note("reprompt")
-                    self._call.have_said(Respond(adding(self._setup.session.instructions, REPROMPT)))
+                    self._ask(REPROMPT)
+                case caller_silence.AskAgain():
+                    self._call.note("asks again")
+                    self._ask(UNHEARD)
                 case caller_silence.Goodbye():
                     departure = Departure("the caller says nothing", Outcome.CALLER_SILENT, taken_back=True)
                     self._say_goodbye(departure, NOBODY_THERE)
                 case caller_silence.Remind(seconds=seconds):
                     self._call.remind(DeadlinePassed.CALLER_SILENCE, seconds)
+
+    def _ask(self, what: str) -> None:
+        self._call.have_said(Respond(adding(self._setup.session.instructions, what)))

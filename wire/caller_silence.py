@@ -8,6 +8,12 @@ and the caller does not speak:
     and after it was heard, again            Reprompt, `reprompts` times in all
     and once more                            Goodbye: say goodbye and hang up; again, where that is taken back
 
+A call is handed over to another process at a pause, and mostly that is when the assistant has just asked something.
+Between the two streams nobody hears the caller: a short answer may fall into that gap, and then both sides wait for
+each other. So the first silence of a call that goes on is not waited out:
+
+    UNHEARD_SECONDS, or reprompt_seconds     AskAgain: have the caller say once more what was not heard
+
 Only words, or a key, are a sign of life: what is taken for speech and has no words, such as a television, or the
 hum of a line on which nobody is any more, interrupts a silence but does not begin it anew (protocol-gotchas 25).
 
@@ -15,6 +21,9 @@ Pure: time is an argument, in seconds of any clock that never goes back.
 """
 
 from dataclasses import dataclass
+
+UNHEARD_SECONDS = 4.0
+"""After so long in which the caller says nothing, they have probably said it already."""
 
 CLOCK_SECONDS = 0.001
 """How much too early a timer may be."""
@@ -42,6 +51,11 @@ class Reprompt:
 
 
 @dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The caller may have said something that was not heard: ask for it. Counts for none of the `reprompts`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Goodbye:
     """Nobody seems to be there: say goodbye, and end the call."""
 
@@ -53,14 +67,18 @@ class Remind:
     seconds: float
 
 
-Command = Reprompt | Goodbye | Remind
+Command = Reprompt | AskAgain | Goodbye | Remind
 
 
 class CallerSilence:
-    """Belongs to the actor of one call; not thread-safe. Every input returns the commands that it causes."""
+    """Belongs to the actor of one call; not thread-safe. Every input returns the commands that it causes.
 
-    def __init__(self, patience: Patience) -> None:
+    `unheard`: the caller may have spoken before this, where nobody heard them.
+    """
+
+    def __init__(self, patience: Patience, *, unheard: bool = False) -> None:
         self._patience = patience
+        self._unheard = unheard
         self._since: float | None = None
         self._asked = 0
         self._reminded_of: float | None = None
@@ -68,6 +86,8 @@ class CallerSilence:
     def turn(self, caller_s: bool, now: float) -> list[Command]:
         """Whether it is the caller's turn. Saying again what is known changes nothing."""
         if not caller_s:
+            if self._since is not None:  # something was heard now, or is said to the caller
+                self._unheard = False
             self._since = None
         elif self._since is None:
             self._since = now
@@ -76,6 +96,7 @@ class CallerSilence:
     def alive(self, now: float) -> list[Command]:
         """The caller has said something, or pressed a key."""
         self._asked = 0
+        self._unheard = False
         if self._since is not None:
             self._since = now
         return self._commands(now)
@@ -89,10 +110,13 @@ class CallerSilence:
         seconds = self._patience.reprompt_seconds
         if seconds is None or self._since is None:
             return []
-        due_at = self._since + seconds
+        due_at = self._since + (min(seconds, UNHEARD_SECONDS) if self._unheard else seconds)
         if due_at <= now + CLOCK_SECONDS:
             # Until what is said now has been heard, it is not the caller's turn.
             self._since = None
+            if self._unheard:
+                self._unheard = False
+                return [AskAgain()]
             self._asked += 1
             return [Goodbye() if self._asked > self._patience.reprompts else Reprompt()]
         if due_at == self._reminded_of:

@@ -14,6 +14,11 @@ REPROMPT = (
     "The caller has been silent for a while. Ask in one short sentence, in the language of the conversation, whether "
     "they are still there and what you can do for them. Do not repeat what you have said before word for word."
 )
+UNHEARD = (
+    "The caller may just have said something that you did not hear, or nothing yet. Tell them in one short sentence, "
+    "in the language of the conversation, that you have heard nothing, and ask them to say it again. Say nothing of "
+    "the connection."
+)
 NOBODY_THERE = (
     "The caller has been silent for long and does not answer. Say in one short sentence, in the language of the "
     "conversation, that you end the call because you cannot hear anybody, say goodbye, and stop."

@@ -34,11 +34,13 @@ from actors.telephony import Target, Telephony
 from tests.actors.parts import (
     LOUD,
     QUIET,
+    asked,
     committed,
     function_call,
     item_added,
     response_created,
     response_done,
+    said,
     speech_started,
     speech_stopped,
     transcribed,
@@ -47,7 +49,7 @@ from tests.actors.test_call import Call, Calls, begin_to_say, call, calls, instr
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, FakeModelSocket, wait_until
 from wire.caller_silence import Patience
-from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT
+from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, UNHEARD
 from wire.journal import Then
 
 __all__ = ["call", "calls"]
@@ -689,6 +691,49 @@ def test_who_says_something_is_asked_again_and_not_hung_up_on(calls: Calls) -> N
         say(socket, f"resp_r{turn}", f"item_r{turn}", "Still there?", f"item_{turn}")
         call.play()
         call.pause()
+
+
+def goes_on(calls: Calls, **differences: Any) -> tuple[Call, FakeModelSocket]:
+    """A call that is on its second stream."""
+    call = calls(caller_patience=Patience(60.0, 1), **differences)
+    call.answer()
+    return call, call.connect(1)
+
+
+def test_an_answer_that_fell_between_two_streams_is_asked_for(calls: Calls) -> None:
+    call, socket = goes_on(calls, history=(said("item_g", "How many?"),))
+    assert items(socket, 1) == [("assistant", "How many?")]
+    a_minute_passes(call)
+    assert UNHEARD in instructions(socket)
+    say(socket, "resp_1", "item_1", "How many was that?", "item_g")
+    call.play()
+    call.pause()
+    a_minute_passes(call)
+    assert REPROMPT in instructions(socket), "and no goodbye, as the first question was no reprompt"
+    assert [kind for kind in call.journal.kinds() if kind in ("asks again", "reprompt")] == [
+        "asks again",
+        "reprompt",
+    ]
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        {"history": (said("item_g", "How many?"),), "broke_off": True},
+        {"history": (said("item_g", "How many?"), asked("item_u", "Two."))},
+    ],
+)
+def test_where_the_assistant_speaks_first_on_the_next_stream_nobody_is_asked_to_say_it_again(
+    calls: Calls, differences: dict[str, Any]
+) -> None:
+    call, socket = goes_on(calls, **differences)
+    items(socket, len(differences["history"]))
+    assert UNHEARD not in instructions(socket)
+    say(socket, "resp_1", "item_1", "I go on.", "item_g")
+    call.play()
+    call.pause()
+    a_minute_passes(call)
+    assert REPROMPT in instructions(socket)
 
 
 def test_while_a_tool_works_or_somebody_is_called_nobody_is_asked(calls: Calls, desk: Desk) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -63,8 +64,9 @@ def children(server: Stage) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_reload_cuts_no_call(stage: Stage, tmp_path: Path) -> None:
+def test_a_reload_cuts_no_call_and_asks_who_may_have_spoken_meanwhile(stage: Stage, tmp_path: Path) -> None:
     with deployed(stage, tmp_path) as (server, phones):
+        greeted_at = time.monotonic()
         os.kill(server.server.pid, signal.SIGHUP)
         for phone in phones:
             server.await_log(f"{phone.call_sid}: stream [2-9] started")
@@ -74,6 +76,8 @@ def test_a_reload_cuts_no_call(stage: Stage, tmp_path: Path) -> None:
             "a new worker says that it is ready",
             START_SECONDS,
         )
+        for phone in phones:
+            phone.await_assistant(PATIENCE, greeted_at)
         results = hung_up(phones)
     assert [result.reason for result in results] == ["caller"] * CALLS
     assert not any(isinstance(event, Spoke) for result in results for event in result.events)

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.caller_silence import CallerSilence, Command, Goodbye, Patience, Remind, Reprompt
+from wire.caller_silence import (
+    UNHEARD_SECONDS,
+    AskAgain,
+    CallerSilence,
+    Command,
+    Goodbye,
+    Patience,
+    Remind,
+    Reprompt,
+)
 
 TEN = Patience(10.0, 2)
 
@@ -15,8 +24,8 @@ def reminded(commands: list[Command]) -> float:
     return remind.seconds
 
 
-def silence(patience: Patience = TEN) -> CallerSilence:
-    return CallerSilence(patience)
+def silence(patience: Patience = TEN, *, unheard: bool = False) -> CallerSilence:
+    return CallerSilence(patience, unheard=unheard)
 
 
 def test_a_silent_caller_is_asked_twice_and_then_the_call_ends() -> None:
@@ -87,6 +96,35 @@ def test_it_can_be_switched_off_and_asked_never() -> None:
     curt = silence(Patience(5.0, 0))
     curt.turn(True, 0.0)
     assert curt.due(5.0) == [Goodbye()]
+
+
+def test_who_may_have_spoken_between_two_streams_is_asked_soon_and_then_as_anybody() -> None:
+    silent = silence(Patience(10.0, 0), unheard=True)
+    assert silent.turn(False, 0.0) == [], "the session is being made"
+    assert reminded(silent.turn(True, 2.0)) == UNHEARD_SECONDS
+    assert silent.due(2.0 + UNHEARD_SECONDS) == [AskAgain()]
+    assert silent.turn(False, 6.0) == []
+    assert reminded(silent.turn(True, 8.0)) == 10.0
+    assert silent.due(18.0) == [Goodbye()]
+
+
+@pytest.mark.parametrize("sign_of_life", ["words", "a sound", "the assistant speaks"])
+def test_who_is_heard_after_two_streams_is_not_asked_to_say_it_again(sign_of_life: str) -> None:
+    silent = silence(unheard=True)
+    silent.turn(True, 0.0)
+    if sign_of_life == "words":
+        assert reminded(silent.alive(1.0)) == 10.0
+    else:
+        silent.turn(False, 1.0)
+        assert reminded(silent.turn(True, 1.5)) == 10.0
+
+
+@pytest.mark.parametrize(("patience", "seconds"), [(Patience(None), None), (Patience(3.0), 3.0)])
+def test_nobody_is_asked_to_say_it_again_later_than_whether_they_are_there(
+    patience: Patience, seconds: float | None
+) -> None:
+    commands = silence(patience, unheard=True).turn(True, 0.0)
+    assert commands == ([] if seconds is None else [Remind(seconds)])
 
 
 @pytest.mark.parametrize("wrong", [{"reprompt_seconds": 0.0}, {"reprompt_seconds": -1.0}, {"reprompts": -1}])

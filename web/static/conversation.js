@@ -38,6 +38,8 @@ function told(event, sessionBefore) {
       return [`Stays after all: ${event.reason}`, ""];
     case "reprompt":
       return ["The caller was silent, and asked whether anybody is there", "warn"];
+    case "asks again":
+      return ["The caller was asked to say again what may not have been heard", "warn"];
     case "answered by":
       return [`Answered by: ${event.verdict.replaceAll("_", " ")}`, ""];
     case "recording paused":
