@@ -196,6 +196,7 @@ class MediaSocket:
             try:
                 opcode, data = self._socket.recv_data()
             except (OSError, websocket.WebSocketException) as problem:
+                self._reading.wait()  # who does not read does not notice either
                 self._deliver(self._failed(problem))
                 return
             self._reading.wait()

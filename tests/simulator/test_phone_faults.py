@@ -123,6 +123,22 @@ def test_a_connection_that_vanished_is_noticed_when_it_is_dropped(
     assert server.request("/after").form["CallStatus"] == "in-progress"
 
 
+def test_a_phone_that_vanished_does_not_notice_that_the_server_has_gone_too(
+    server: Server, make_phone: PhoneMaker
+) -> None:
+    """Its reader waits for a frame when it vanishes, and then the server breaks the connection off without one."""
+    closed = threading.Event()
+    phone = make_phone(on_event=lambda event: closed.set() if isinstance(event, StreamClosed) else None)
+    media = connect(server, phone)
+    phone.vanish()
+    media.socket.socket.shutdown(socket.SHUT_RDWR)
+    assert media.closed.wait(SOON)
+    assert not closed.wait(NEVER)
+    phone.drop()
+    assert closed.wait(SOON)
+    assert codes(phone.await_end(SOON).errors) == [31903]
+
+
 def test_bytes_beneath_the_websocket_leave_as_they_are(server: Server, make_phone: PhoneMaker) -> None:
     phone = make_phone()
     media = connect(server, phone)
