@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pykka
 import pytest
+from hypothesis import HealthCheck, settings
 
 SETTLING_SECONDS = 3.0
 """How long what a test started may take to end; the issue asks for one second, CI machines get some grace."""
 
 PROCESS_WIDE_THREADS = {"clock"}
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("switchboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("switchboard")
 
 
 class ExpectedLogs:
@@ -58,6 +63,13 @@ class _Collector(logging.Handler):
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
         self._records.append(record)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def imported_once_and_for_all() -> None:
+    """Phones and models live here: a full collection with all that was imported would halt them for 0.2 s."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

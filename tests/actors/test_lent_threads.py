@@ -229,7 +229,7 @@ TOLD = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(TOLD, min_size=2, max_size=4))
 def test_whoever_tells_it_whatever_way_nothing_is_lost_or_overtaken_and_one_thread_runs_it(
     tellers: list[list[tuple[str, str]]],

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pykka import ActorRef
 from pykka._envelope import Envelope
@@ -335,7 +335,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)  # an example makes two actors, which takes its time on a busy machine
 @given(STEPS)
 def test_the_truncate_point_is_never_beyond_what_was_received(steps: list[tuple[str, int]]) -> None:
     """protocol-gotchas 9: whatever the order of deltas, echoes and interruptions, late deltas included."""

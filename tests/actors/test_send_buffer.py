@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.send_buffer import ROOM_BYTES, SEND_BUFFER_BYTES, SendBuffer, limit
@@ -55,7 +55,7 @@ def test_there_is_room_until_the_peer_takes_nothing_and_again_when_it_does() -> 
         wait_until(room_again, "there is room again")
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.integers(1, ROOM_BYTES), st.integers(1, 700), st.just("drain")), max_size=150))
 @example([14848, 14848, 14848, ROOM_BYTES])  # a small window makes many small segments of them
 def test_what_there_is_room_for_goes_out_at_once_and_whole(steps: list[int | str]) -> None:

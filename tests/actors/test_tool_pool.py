@@ -368,5 +368,5 @@ def _lives(pid: int) -> bool:
     """Whether the process runs: one that has ended, and that nobody has collected yet, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:
         return False

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.member import NoAudience
@@ -541,7 +541,6 @@ def test_small_pieces_share_a_mark_as_long_as_one_is_awaited(phone: Phone) -> No
     assert phone.events() == ["media", "mark", *["media"] * 10, "mark", *["media"] * 10, "mark"]
 
 
-@settings(deadline=None)
 @given(
     lead_ms=st.sampled_from([0, 40, 200, 3000]),
     latency_ms=st.integers(0, 150),

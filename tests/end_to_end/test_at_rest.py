@@ -91,4 +91,7 @@ def _core(pid: int) -> int | None:
 
 
 def _runs_the_server(pid: int) -> bool:
-    return os.fsencode(RUN) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    try:
+        return os.fsencode(RUN) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # it ends
+        return False

@@ -30,7 +30,7 @@ def test_a_call_from_greeting_to_hang_up(stage: Stage) -> None:
         phone.await_silence(100, PATIENCE)
         phone.hang_up()
         result = finished(phone)
-    assert session.closed.wait(1.0), "the model's session is closed within a second"
+    assert session.closed.wait(PATIENCE), "the model's session is closed"
     assert session.close_code == 1000
     assert question in session.audio
     assert [item.role for item in session.items] == ["assistant", "user", "assistant"]
@@ -75,7 +75,7 @@ def test_an_interruption_truncates_at_what_the_caller_heard(stage: Stage, latenc
         result = finished(phone)
     [clear] = [clear for clear in result.streams[0].clears if clear.dropped]
     heard_ms = (clear.position / 8) - GREETING_MS
-    assert truncation["audio_end_ms"] == pytest.approx(heard_ms, abs=40)
+    assert truncation["audio_end_ms"] == pytest.approx(heard_ms, abs=40 + result.max_lateness_ms)
     assert clear.dropped_ms > 4000, "the rest of the answer was thrown away"
 
 
@@ -154,7 +154,7 @@ def test_a_model_that_is_lost_is_replaced_by_one_that_knows_the_conversation(
 def test_a_phone_whose_connection_breaks_closes_the_model(stage: Stage) -> None:
     with stage.call() as (phone, session):
         phone.drop()
-        assert session.closed.wait(1.0)
+        assert session.closed.wait(PATIENCE)
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_a_server_that_is_told_to_stop_lets_go_of_its_calls_first(stage: Stage, 
             phone.await_assistant(PATIENCE, EVER)
             session = stage.model.await_session(before + 1, PATIENCE)
             assert server.stop() == 0
-            assert session.closed.wait(1.0)
+            assert session.closed.wait(PATIENCE)
             assert session.close_code == 1000
             result = finished(phone)
     assert result.streams[0].close_code == 1000

@@ -16,7 +16,7 @@ from tests.end_to_end.test_many_calls import ALL_THREADS, await_census, made_whe
 
 AT_ONCE = 10
 CLOSED_SECONDS = 1.0
-"""After the hang-up, but for the one call in a hundred in which the machine was busy with something else."""
+"""After the hang-up, but for three calls in a hundred: one stall of the machine delays all ten that end together."""
 IDLE_SOCKETS = 3
 """The one that listens, in the master and in two workers."""
 GROWTH_MIB = 5.0
@@ -88,6 +88,6 @@ def test_five_hundred_calls_leave_nothing_behind(stage: Stage, tmp_path: Path) -
                 held[number] = settled | made_when_needed(), memory_mib(server)
                 print(f"after {number} calls: {memory_mib(server):.1f} MiB, {dict(settled)}")
     print(f"a session was closed {max(waits):.2f} s after the hang-up at the latest")
-    assert sorted(waits)[len(waits) * 99 // 100 - 1] < CLOSED_SECONDS
+    assert sorted(waits)[len(waits) * 97 // 100 - 1] < CLOSED_SECONDS
     assert held[500][0] <= held[100][0], held
     assert held[500][1] - held[100][1] < GROWTH_MIB, held

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,11 +27,19 @@ def census(master: int) -> Counter[str]:
             if parent is None or master not in (int(parent[1]), int(status.parent.name)):
                 continue
             count["threads"] += len(list((status.parent / "task").iterdir()))
-            links = [os.readlink(descriptor) for descriptor in (status.parent / "fd").iterdir()]
-            count.update(link.rpartition("/")[2].partition(":")[0] for link in links)
-        except OSError:  # a process or descriptor that has just gone
+            count.update(_open_files(status.parent))
+        except OSError:  # a process that has just gone
             continue
     return count
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    for descriptor in (process / "fd").iterdir():
+        try:
+            name = os.readlink(descriptor).rpartition("/")[2].partition(":")[0]
+        except OSError:  # closed in between; the others are still open
+            continue
+        yield name.replace(f"_{process.name}.db", "_worker.db")
 
 
 def await_census(stage: Stage, reached: Callable[[Counter[str]], bool]) -> Counter[str]:
@@ -54,6 +62,8 @@ ALL_THREADS = all_threads(16)
 ROOMY_THREADS = 32
 """So many that either worker has room for twenty calls: where the machine keeps one of them from running, the other
 takes more than half."""
+METRIC_FILES = ("counter", "histogram", "gauge_livemax", "gauge_livesum")
+"""Each is open twice in a worker that has something to count: one that had no call yet, has not."""
 DATABASE_FILES = 2 * (1 + READERS)
 """In each worker one for the connection that writes and those that read, which are made when they are needed."""
 
@@ -65,6 +75,8 @@ def made_when_needed(pool: int = 16) -> Counter[str]:
             "threads": all_threads(pool),
             "switchboard.db": DATABASE_FILES,
             "switchboard.db-wal": DATABASE_FILES,
+            "switchboard.db-shm": 2,
+            **{f"{kind}_worker.db": 2 * 2 for kind in METRIC_FILES},
         }
     )
 

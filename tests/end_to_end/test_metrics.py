@@ -52,12 +52,15 @@ def test_the_two_latencies_of_a_turn_are_those_that_the_caller_noticed(stage: St
         assert status == 200
         assert metrics(server, "somebody else's guess")[0] == 403
     first, second = result.turns()
+    late_s = result.max_lateness_ms / 1000  # the phone itself, which the server cannot tell from the caller
     answers = [turn.response_ms for turn in (first, second) if turn.response_ms is not None]
     assert value(page, "switchboard_answer_seconds_count") == len(answers) == 2
-    assert value(page, "switchboard_answer_seconds_sum") == pytest.approx(sum(answers) / 1000, abs=0.08)
+    assert value(page, "switchboard_answer_seconds_sum") == pytest.approx(
+        sum(answers) / 1000, abs=0.08 + late_s
+    )
     assert second.silence_ms is not None
     assert value(page, "switchboard_interruption_silence_seconds_count") == 1
     assert value(page, "switchboard_interruption_silence_seconds_sum") == pytest.approx(
-        second.silence_ms / 1000, abs=0.05
+        second.silence_ms / 1000, abs=0.05 + late_s
     )
     assert value(page, 'switchboard_calls_total{outcome="hung_up"}') == 1

@@ -279,7 +279,7 @@ def test_a_whole_call_leaves_four_accounts_that_agree_and_a_card_number_in_none(
     phone.await_silence(300, PATIENCE)
     enter_card(exchange, phone)
     warm_transfer(exchange, phone)
-    finished(phone)
+    result = finished(phone)
 
     entries, events = exchange.story(phone.call_sid, "card mode ended", "transfer accepted")
     assert exchange.outcome(phone.call_sid) == "transferred"
@@ -291,7 +291,7 @@ def test_a_whole_call_leaves_four_accounts_that_agree_and_a_card_number_in_none(
     assert [entry.text for entry in cut] == ["Here is what I found"]
 
     [recording] = (exchange.directory / "recordings").rglob(f"*{phone.call_sid}.wav")
-    assert_aligned(recording, tmp_path / "phone.wav")
+    assert_aligned(recording, tmp_path / "phone.wav", round(result.max_lateness_ms * 8))
     [transcript] = (exchange.directory / "recordings").rglob(f"*{phone.call_sid}.jsonl")
     lines = [json.loads(text) for text in transcript.read_text().splitlines()]
     said = {each["item_id"]: each for each in lines if each["kind"] == "said"}
@@ -347,8 +347,8 @@ def warm_transfer(exchange: Exchange, phone: Phone) -> None:
     assert conference.ended_because == "participant-with-end-conference-on-exit-left"
 
 
-def assert_aligned(ours: Path, phones: Path) -> None:
-    """Within 20 ms of the phone's own, but for what was entered in card mode."""
+def assert_aligned(ours: Path, phones: Path, late: int) -> None:
+    """Within 20 ms of the phone's own, but for what was entered in card mode. `late`: the phone was, in samples."""
     caller, assistant = (samples(track) for track in tracks(ours))
     with wave.open(str(phones)) as wav:
         both = array("h", wav.readframes(wav.getnframes()))
@@ -358,10 +358,10 @@ def assert_aligned(ours: Path, phones: Path) -> None:
     assert len(heard_ours) >= 6
     heard_phone = sounds(both[1::2])[: len(heard_ours)]
     for (start, _), (true_start, _) in zip(heard_ours, heard_phone, strict=True):
-        assert start + shift == pytest.approx(true_start, abs=TOLERANCE_SAMPLES)
+        assert start + shift == pytest.approx(true_start, abs=TOLERANCE_SAMPLES + late)
     # Behind the last one the caller may hear whom they were put through to, on whom no recording of ours is.
     for (_, end), (_, true_end) in zip(heard_ours[:-1], heard_phone[:-1], strict=True):
-        assert end + shift == pytest.approx(true_end, abs=TOLERANCE_SAMPLES)
+        assert end + shift == pytest.approx(true_end, abs=TOLERANCE_SAMPLES + late)
 
 
 def card_numbers(text: str) -> list[str]:

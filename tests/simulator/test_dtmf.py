@@ -9,7 +9,7 @@ from simulator.tone import tone
 from wire.g711 import ULAW_SILENCE
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(dtmf.KEYS + "wW", min_size=1, max_size=6), st.integers(0, 200), st.integers(1, 700))
 def test_what_is_pressed_is_heard(keys: str, offset: int, piece: int) -> None:
     audio = ULAW_SILENCE * offset + dtmf.tones(keys)

@@ -658,7 +658,7 @@ class Model:
         return tuple(entry for _, entry in placed)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=25))
 def test_whatever_is_told_loads_as_it_was_last(
     steps: list[object], journal: CallJournal, call_sids: Iterator[str]

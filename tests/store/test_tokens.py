@@ -346,7 +346,7 @@ def test_of_many_processes_one_gets_each_token(database: Database, file: Path) -
         max_size=16,
     )
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sequence_goes_as_the_rules_say(database: Database, steps: list[tuple[str, int, str]]) -> None:
     clock = Clock()
     tokens = StreamTokens(database, 60, clock)

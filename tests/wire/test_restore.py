@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.restore import (
@@ -375,7 +375,6 @@ def any_entry(draw: st.DrawFn) -> Entry:
             return Entry(item_id, "tool", "", "", 0, 0)
 
 
-@settings(deadline=None)  # of a machine that is busy with other tests
 @given(st.lists(any_entry(), max_size=25), st.integers(-1, 12))
 def test_any_conversation_is_accepted_bounded_and_loses_no_running_tool(
     entries: list[Entry], recent: int
@@ -396,7 +395,6 @@ def test_any_conversation_is_accepted_bounded_and_loses_no_running_tool(
         assert set(running) == called - done
 
 
-@settings(deadline=None)  # of a machine that is busy with other tests
 @given(st.lists(any_entry(), max_size=10))
 def test_any_continuation_says_only_what_was_about_to_be_said(entries: list[Entry]) -> None:
     added = continuation(INSTRUCTIONS, entries).removeprefix(f"{INSTRUCTIONS}\n\n")
