@@ -120,7 +120,7 @@ class OpenAIActor(Member):
                 self._turns.mcp_ended(message)
             case ToolOutput(call_id=call_id, output=output, last=last, respond=respond):
                 self._writer.send(client_events.create_function_output(call_id, output))
-                self._turns.output_came(call_id, last and respond)
+                self._turns.output_came(call_id, last, respond)
             case Respond(instructions=instructions, must=must):
                 self._turns.owe(instructions, must)
             case Begin():

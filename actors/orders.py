@@ -19,6 +19,7 @@ from actors.messages import (
     Transfer,
     Watch,
 )
+from wire import event_json
 
 Order = (
     AnsweredBy
@@ -43,7 +44,7 @@ _TIMED = {StartRecording, PauseRecording, StopRecording}
 def encode(order: Order) -> str:
     """JSON of the order."""
     fields = {} if type(order) in _TIMED else asdict(order)
-    return orjson.dumps({"order": type(order).__name__, **fields}).decode()
+    return event_json.encode({"order": type(order).__name__, **fields})
 
 
 def decode(text: str) -> Order:

@@ -186,9 +186,9 @@ class TurnTaking:
             post(self._call, ended)
         self._answer_outputs()
 
-    def output_came(self, call_id: str, answer: bool) -> None:
-        """The model was told a function's output. `answer`: it was the last one, and is to be answered."""
-        self._outputs.came(call_id, answer)
+    def output_came(self, call_id: str, last: bool, respond: bool) -> None:
+        """The model was told a function's output. `last`: the call knows of no other; `respond`: it is answered."""
+        self._outputs.came(call_id, last, respond)
         self._answer_outputs()
 
     def owe(self, instructions: str | None, must: bool = False) -> None:

@@ -4,10 +4,9 @@ The session's own configuration differs from server to server, and stands in `wi
 Source: OpenAI, Realtime API reference (GA), client events, and their types in its Python SDK 3.54.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from wire.event_json import encode
 
 
 def append_audio(payload: str) -> str:
@@ -20,12 +19,12 @@ def create_response(instructions: str | None = None) -> str:
     event: dict[str, Any] = {"type": "response.create"}
     if instructions is not None:
         event["response"] = {"instructions": instructions}
-    return _encode(event)
+    return encode(event)
 
 
 def truncate_item(item_id: str, content_index: int, audio_end_ms: int) -> str:
     """Tell the model how much of an item was heard. Never more than was received: that is refused."""
-    return _encode(
+    return encode(
         {
             "type": "conversation.item.truncate",
             "item_id": item_id,
@@ -37,14 +36,12 @@ def truncate_item(item_id: str, content_index: int, audio_end_ms: int) -> str:
 
 def delete_item(item_id: str) -> str:
     """Take an item that nobody heard out of the model's memory."""
-    return _encode({"type": "conversation.item.delete", "item_id": item_id})
+    return encode({"type": "conversation.item.delete", "item_id": item_id})
 
 
 def cancel_response(response_id: str | None = None) -> str:
     """Stop the active response, or only that one. Where it is not active any more, the refusal is benign."""
-    return _encode(
-        {"type": "response.cancel"} | ({} if response_id is None else {"response_id": response_id})
-    )
+    return encode({"type": "response.cancel"} | ({} if response_id is None else {"response_id": response_id}))
 
 
 def create_message(item_id: str | None, role: str, text: str, behind: str | None = None) -> str:
@@ -72,8 +69,4 @@ def create_function_output(call_id: str, output: str) -> str:
 def _create_item(item_id: str | None, item: dict[str, Any], behind: str | None = None) -> str:
     place = {} if behind is None else {"previous_item_id": behind}
     identified = item if item_id is None else {"id": item_id} | item
-    return _encode({"type": "conversation.item.create", **place, "item": identified})
-
-
-def _encode(event: Mapping[str, Any]) -> str:
-    return orjson.dumps(event).decode()
+    return encode({"type": "conversation.item.create", **place, "item": identified})

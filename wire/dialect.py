@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
 from wire.audio_format import PCMU, AudioFormat
+from wire.event_json import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +61,14 @@ class Dialect:
 
     def session_update(self, session: Session) -> str:
         """The `session.update` event. It states every field: an omitted one would keep a server's default."""
-        return orjson.dumps({"type": "session.update", "session": self.describe(session)}).decode()
+        return encode({"type": "session.update", "session": self.describe(session)})
 
     def turn_detection_update(self, turn_detection: Mapping[str, Any] | None) -> str:
         """A `session.update` of nothing but turn detection; None: there is none any more.
 
         Never with the voice: the whole would be refused.
         """
-        return orjson.dumps({"type": "session.update", "session": self.detect(turn_detection)}).decode()
+        return encode({"type": "session.update", "session": self.detect(turn_detection)})
 
 
 def _ga_session(session: Session) -> dict[str, Any]:

@@ -34,10 +34,15 @@ class Outputs:
         self._awaited.add(item_id)
         self._mcp[item_id] = response_id
 
-    def came(self, call_id: str, answer: bool) -> None:
-        """A function's output went to the model. `answer`: it was the last one, and is to be answered."""
+    def came(self, call_id: str, last: bool, respond: bool) -> None:
+        """A function's output went to the model. `last`: of those that the call knows of; `respond`: it is answered.
+
+        Where it is not the last, that says nothing of what was owed before: the call may still know of an MCP tool
+        that has ended here.
+        """
         self._awaited.discard(call_id)
-        self._answered = not answer
+        if last:
+            self._answered = not respond
 
     def mcp_ended(self, item_id: str) -> bool:
         """An MCP call has ended. False if it is none that was waited for: said twice, or given up."""

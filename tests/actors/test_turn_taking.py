@@ -62,7 +62,7 @@ def test_the_phone_is_silenced_although_the_model_cannot_be_written_to(turn: Tur
 def test_an_answered_output_never_leaves_the_floor_to_nobody_in_between(turn: Turn) -> None:
     turn.taking.response_created("resp_1")
     turn.taking.function_called(realtime.FunctionCall("resp_1", "item_f", "call_1", "look_up", "{}"))
-    turn.taking.output_came("call_1", answer=True)
+    turn.taking.output_came("call_1", last=True, respond=True)
     turn.taking.response_done(done("resp_1"))
     assert turn.sent() == ["response.create"]
     assert turn.floors() == [Floor.ASSISTANT]
@@ -72,7 +72,7 @@ def test_an_output_that_wants_no_answer_leaves_the_floor_to_nobody(turn: Turn) -
     turn.taking.response_created("resp_1")
     turn.taking.function_called(realtime.FunctionCall("resp_1", "item_f", "call_1", "look_up", "{}"))
     turn.taking.response_done(done("resp_1"))
-    turn.taking.output_came("call_1", answer=False)
+    turn.taking.output_came("call_1", last=True, respond=False)
     assert turn.sent() == []
     assert turn.floors() == [Floor.ASSISTANT, Floor.NOBODY]
 

@@ -1,6 +1,7 @@
 """What is said to the server: the SDK's types know all of it, and whatever the text, it is valid JSON."""
 
 import base64
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -83,6 +84,17 @@ def test_a_message_is_text_of_the_kind_that_its_role_may_have(role: str, kind: s
         "role": role,
         "content": [{"type": kind, "text": "Good day."}],
     }
+
+
+def test_half_a_surrogate_pair_in_a_text_costs_a_character_and_not_the_session() -> None:
+    """A tool's own text may hold one, or a visitor's, and orjson refuses it."""
+    half = "open \ud83d now"
+    assert orjson.loads(client_events.create_message(None, "system", half))["item"]["content"] == [
+        {"type": "input_text", "text": "open ? now"}
+    ]
+    assert orjson.loads(client_events.create_response(half))["response"] == {"instructions": "open ? now"}
+    described = OPENAI.session_update(replace(SESSION, instructions=half))
+    assert orjson.loads(described)["session"]["instructions"] == "open ? now"
 
 
 def test_an_item_without_an_id_gets_one_from_the_server() -> None:

@@ -19,8 +19,8 @@ def mcp(response_id: str, item_id: str) -> Step:
     return lambda outputs: outputs.mcp_called(response_id, item_id)
 
 
-def came(call_id: str, answer: bool = True) -> Step:
-    return lambda outputs: outputs.came(call_id, answer)
+def came(call_id: str, last: bool = True, respond: bool = True) -> Step:
+    return lambda outputs: outputs.came(call_id, last, respond)
 
 
 def ended(item_id: str) -> Step:
@@ -59,13 +59,13 @@ SESSIONS: dict[str, list[tuple[Step, bool]]] = {
         (function("r", "f"), False),
         (function("r", "g"), False),
         (done("r"), False),
-        (came("f", answer=False), False),
+        (came("f", last=False), False),
         (came("g"), True),
     ],
     "an output that wants no answer": [
         (function("r", "f"), False),
         (done("r"), False),
-        (came("f", answer=False), False),
+        (came("f", respond=False), False),
         (done("s"), False),
     ],
     "the output of a function that an earlier session called": [(came("f"), True), (came("f"), True)],
@@ -85,8 +85,15 @@ SESSIONS: dict[str, list[tuple[Step, bool]]] = {
         (mcp("r", "m"), False),
         (function("r", "f"), False),
         (done("r"), False),
-        (came("f", answer=False), False),
+        (came("f", last=False), False),
         (ended("m"), True),
+    ],
+    "a function whose output comes before the call knows that the MCP call has ended": [
+        (mcp("r", "m"), False),
+        (function("r", "f"), False),
+        (done("r"), False),
+        (ended("m"), False),
+        (came("f", last=False), True),
     ],
     "an MCP call of a cancelled response is neither waited for nor answered": [
         (mcp("r", "m"), False),
@@ -142,7 +149,7 @@ def test_the_model_goes_on_once_it_has_everything_and_never_before(
     calls = {f"{kind} {number}": kind for number, kind in enumerate(kinds)}
     response_of = {call: data.draw(st.sampled_from("rs")) for call in calls}
     uncalled, running, responding = set(calls), set[str](), set(response_of.values())
-    asked = False
+    asked, overtaken = False, set[str]()
     while uncalled or running or responding:
         endable = [response for response in responding if response not in map(response_of.get, uncalled)]
         step = data.draw(st.sampled_from(sorted(uncalled | running) + sorted(endable)))
@@ -154,8 +161,11 @@ def test_the_model_goes_on_once_it_has_everything_and_never_before(
             running.discard(step)
             if calls[step] == "mcp":
                 assert outputs.mcp_ended(step)
-            else:  # the call says which is the last one, of those that it runs
-                outputs.came(step, answer=not any(calls[other] == "function" for other in running))
+                overtaken |= running
+            else:  # the call says which is the last one, and may not know yet what has ended here
+                functions = any(calls[other] == "function" for other in running)
+                unaware = step in overtaken and data.draw(st.booleans())
+                outputs.came(step, last=not functions and not unaware, respond=True)
         else:
             responding.discard(step)
             assert outputs.response_done(step)
