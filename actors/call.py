@@ -170,10 +170,8 @@ class CallActor(Member):
                 self.go_on()
             case Say(text=text):
                 self._succession.say(Respond(word_for_word(text), must=True))
-            case Inject(respond=respond):
-                self._succession.inject(message)
-                if respond:
-                    self._moderator.reply_due()
+            case Inject():
+                self.let_know(message)
             case AnsweredBy(verdict=verdict):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
@@ -188,9 +186,9 @@ class CallActor(Member):
                     self.leave(Departure(reason, Outcome.HUNG_UP))
                 else:  # the caller may still be there, and the call goes on elsewhere
                     self._break_off(Departure(reason, Outcome.HUNG_UP, Then.RESUME))
-            case HangUp(reason=reason, goodbye=goodbye):
+            case HangUp(reason=reason, goodbye=goodbye, said=said):
                 if goodbye:
-                    self._farewell.hang_up(reason)
+                    self._farewell.hang_up(reason, said)
                 else:
                     self.leave(Departure(reason, Outcome.ENDED))
             case Drain(now=at_once):
@@ -268,6 +266,8 @@ class CallActor(Member):
             self._sessions.tell(message)
         if self._phase is not Phase.TALKING or self._talk.busy:
             return
+        if self._farewell.pause():
+            return
         if self._farewell.departure is not None:
             self.leave(self._farewell.departure)
         elif self._draining:
@@ -282,6 +282,14 @@ class CallActor(Member):
     def keys_entered(self, digits: str) -> None:
         """The caller has entered something that nobody asked for."""
         self._moderator.keys_entered(digits)
+
+    def let_know(self, message: Inject) -> None:
+        """Let the model know something, and have it say something about that if the message asks for it."""
+        if not self.talking:
+            return
+        self._succession.inject(message)
+        if message.respond:
+            self._moderator.reply_due()
 
     def stop_talking(self) -> None:
         """The assistant falls silent, where it can be heard."""

@@ -2,15 +2,17 @@
 
     why                                what is said first                      the caller speaks before that was heard
     the model hangs up                 its own goodbye, or one is asked for    the call goes on
+    somebody orders a goodbye          it, in the next pause                   the call goes on
     the caller says nothing            two questions, then a goodbye           the call goes on
     a transfer, keys to be pressed     what the model says by itself           it happens behind the answer
     limit, budget                      a goodbye that tells why                it happens behind the answer
     a machine has answered our call    the message for it, and nothing else    it is not heard
 
-What is to be said has to be heard: the call leaves when nothing is left to be played, and after GOODBYE_SECONDS in
-any case. Source: protocol-gotchas 25 to 27 and 30.
+What is to be said has to be heard: the call leaves when nothing is left to be played. It also does when nothing of it
+is being heard after GOODBYE_SECONDS, and after LONGEST_SECONDS in any case. Source: protocol-gotchas 25 to 27 and 30.
 """
 
+import time
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,7 +26,13 @@ from wire.caller_silence import CallerSilence
 from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, UNHEARD, WRAP_UP, adding, word_for_word
 
 GOODBYE_SECONDS = 20.0
-"""How long what is being said may take, before the call leaves its stream all the same."""
+"""After so long the call leaves its stream all the same, unless the assistant is just being heard."""
+
+LONGEST_SECONDS = 180.0
+"""How long the assistant may then be heard: a long answer, and a goodbye behind it."""
+
+LOOKS_AGAIN_SECONDS = 1.0
+"""How long after that it is seen whether it still is."""
 
 MACHINES = ("machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other")
 """What Twilio calls a machine that answers. Source: twilio-media-streams.md, 10.4."""
@@ -70,11 +78,15 @@ class Farewell:
         self.instead: StopTalking | None = None
         """The same, where it is all that is said, and nothing is heard any more."""
         self._words_wait = False
+        self._ordered: str | None = None
+        """Why a goodbye is to be said in the next pause."""
+        self._leaves_by = 0.0
 
     def depart(self, departure: Departure) -> None:
         """Leave, when what is being said has been heard."""
         if self._call.talking:
             self.departure = departure
+            self._leaves_by = time.monotonic() + LONGEST_SECONDS
             # This one and no other: the same words may be the reason again after it was taken back.
             self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure)
 
@@ -89,10 +101,26 @@ class Farewell:
         if self.departure is not None and self.departure.taken_back:
             self.stay(self.departure, "the caller speaks")
 
-    def hang_up(self, reason: str) -> None:
-        """Say goodbye and hang up, unless the caller has something to say to that."""
-        anew = not self._talk.assistant_had_last_word
-        self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE if anew else None)
+    def hang_up(self, reason: str, said: bool) -> None:
+        """Say goodbye and hang up, unless the caller has something to say to that.
+
+        `said`: the assistant itself does, and has said goodbye if it had the last word. Else there is one when
+        everybody has finished: it is an answer to nothing, and who speaks has not heard it yet.
+        """
+        if said:
+            anew = not self._talk.assistant_had_last_word
+            self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE if anew else None)
+        else:
+            self._ordered = reason
+            self._call.go_on()
+
+    def pause(self) -> bool:
+        """Nobody speaks, or is about to. True: something is said first that was to be said then."""
+        reason, self._ordered = self._ordered, None
+        if reason is None or self.departure is not None:
+            return False
+        self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE)
+        return True
 
     def wrap_up(self, why: str) -> bool:
         """The call may not last any longer. False: it is leaving already, for what may still come to nothing."""
@@ -133,7 +161,11 @@ class Farewell:
         departure = self.departure
         if what == DeadlinePassed.CALLER_SILENCE:
             self._ask_after(self._caller_silence.due(now))
-        elif departure is not None and about is departure:
+        elif departure is None or about is not departure:
+            pass  # it was taken back
+        elif self._talk.assistant_audible and now < self._leaves_by:
+            self._call.remind(what, LOOKS_AGAIN_SECONDS, departure)
+        else:
             self._call.leave(replace(departure, reason=f"{departure.reason}; it was not heard"))
 
     @property

@@ -230,6 +230,14 @@ class FloorChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnTaken:
+    """OpenAIActor → CallActor: the caller interrupts, or has said something. A cough need be neither (`Gating`)."""
+
+    model: ActorRef[Any] | None = None
+    """whose session it is"""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechUnnoticed:
     """OpenAIActor → CallActor: the caller has spoken and stopped, and the session has said nothing of it."""
 
@@ -379,6 +387,8 @@ class HangUp:
     reason: str
     goodbye: bool = False
     """not before the assistant has said goodbye, and the caller has heard it"""
+    said: bool = False
+    """the assistant has just said it, if it has said anything since the caller has"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from actors.messages import (
     StopTalking,
     ToolFinished,
     ToolOutput,
+    TurnTaken,
 )
 from actors.operator import Operator
 from actors.phone_line import PhoneLine
@@ -78,6 +79,7 @@ class Moderator:
     ) -> None:
         self._call = call
         self._sounds = setup.sounds
+        self._transcribed = setup.session.transcription is not None
         self._sessions = sessions
         self._talk = talk
         self._line = line
@@ -91,12 +93,15 @@ class Moderator:
         """One of the messages that tell what goes on. False: it is something else."""
         now = time.monotonic()
         match message:
-            case FloorChanged(model=model) | SpeechUnnoticed(model=model) if not self._sessions.talks(model):
+            case FloorChanged(model=model) | TurnTaken(model=model) | SpeechUnnoticed(model=model) if (
+                not self._sessions.talks(model)
+            ):
                 pass  # said by a session that was given up, or replaced
+            case TurnTaken():
+                self._farewell.caller_speaks()
             case FloorChanged(floor=floor):
                 if floor is Floor.CALLER:
                     self._line.keep(KEPT_SPEECH_SECONDS)
-                    self._farewell.caller_speaks()
                 self.carry_out(self._talk.floor_changed(floor, now))
                 if floor is not Floor.ASSISTANT:
                     # Else with the item of the caller's turn, which may be still to come: one has to be known.
@@ -206,6 +211,9 @@ class Moderator:
         match event:
             case realtime.CallerTranscript(text=text) if text:
                 self._log.debug("caller: %s", text)
+                self._farewell.caller_alive(time.monotonic())
+            case realtime.AudioCommitted() if not self._transcribed:
+                # Whether there were words, nobody will know: better a dead line held than a caller hung up on.
                 self._farewell.caller_alive(time.monotonic())
             case realtime.AssistantTranscript(text=text):
                 self._log.debug("assistant: %s", text)

@@ -18,6 +18,7 @@ from actors.messages import (
     ConsultEnded,
     ConsultPlaced,
     DeadlinePassed,
+    Inject,
     SendDigits,
     Transfer,
 )
@@ -32,6 +33,7 @@ CONNECTING = (
     "The caller is being connected now; say nothing more. If you find the caller still with you after this, nobody "
     "has answered there: say so, and ask what else you can do."
 )
+NOT_CONNECTED = "The caller is not connected: {}. Tell the caller, and ask what else you can do."
 NOT_CALLED = "it could not be called"
 SENT = "The keys are pressed now. Say nothing, and listen to what comes."
 
@@ -64,6 +66,9 @@ class Call(Protocol):
 
     def note(self, kind: str, **data: Any) -> None:
         """Have it written down that something happened."""
+
+    def let_know(self, message: Inject) -> None:
+        """Let the model know something, and have it say something about that if the message asks for it."""
 
 
 class Operator:
@@ -107,7 +112,7 @@ class Operator:
             case Asked(order=order, reply=reply):
                 self._carry_out(order, reply)
             case Transfer() | SendDigits():
-                self._carry_out(message, Future())
+                self._carry_out(message, None)
             case ConsultPlaced(room=room, leg_sid=leg_sid) if self._consultation and room == self._room:
                 self._consult(self._consultation.placed(leg_sid))
             case ConsultAccepted(room=room, leg_sid=leg_sid) if self._consultation and room == self._room:
@@ -131,21 +136,26 @@ class Operator:
                 self._consultation.joined()
             self._consult(self._consultation.given_up("the caller is gone"))
 
-    def _carry_out(self, order: Transfer | SendDigits | CollectDigits, reply: Future[str]) -> None:
+    def _carry_out(self, order: Transfer | SendDigits | CollectDigits, reply: Future[str] | None) -> None:
+        """`reply`: None where no tool waits for one."""
+        told = None
         try:
             match order:
                 case Transfer():
-                    self._transfer(order, reply)
+                    told = self._transfer(order, reply)
                 case SendDigits(digits=digits):
-                    self._send(digits)
-                    reply.set_result(SENT)
+                    told = self._send(digits)
                 case CollectDigits(what=what):
-                    self._keypad.collect(what, reply)
+                    self._keypad.collect(what, reply or Future())
         except ToolError as error:
             self._log.warning("not done: %s", error)
-            reply.set_exception(error)
+            if reply is not None:
+                reply.set_exception(error)
+        if reply is not None and told is not None:
+            reply.set_result(told)
 
-    def _transfer(self, order: Transfer, reply: Future[str]) -> None:
+    def _transfer(self, order: Transfer, reply: Future[str] | None) -> str | None:
+        """What the model is told of it; None: that follows."""
         found = self._telephony.target(order.to)
         if found is None:
             raise ToolError(
@@ -159,8 +169,7 @@ class Operator:
             self._farewell.depart(
                 Departure(f"transferred to {name}", Outcome.TRANSFERRED, Then.TRANSFER, target.number)
             )
-            reply.set_result(CONNECTING)
-            return
+            return CONNECTING
         if self._desk is None:
             raise ToolError("Nobody can be called at the moment.")
         self._consultation, self._target, self._consult_reply = Consultation(), found, reply
@@ -170,6 +179,7 @@ class Operator:
         )
         if not self._in_background(self._place, self._desk, self._room, target, order.summary):
             self._consult(self._consultation.ended(NOT_CALLED))
+        return None
 
     def _place(self, desk: Desk, room: str, target: Target, summary: str) -> None:
         """Runs in a thread of its own: Twilio takes its time."""
@@ -213,12 +223,12 @@ class Operator:
         self._call.note("transfer failed", to=self._target[0], reason=why)
         if self._joining is not None:
             self._farewell.stay(self._joining, "transfer failed")
+        told = NOT_CONNECTED.format(why)
         if self._consult_reply is not None and not self._consult_reply.done():
-            self._consult_reply.set_exception(
-                ToolError(
-                    f"The caller is not connected: {why}. Tell the caller, and ask what else you can do."
-                )
-            )
+            self._consult_reply.set_exception(ToolError(told))
+        else:
+            # No tool waits for it: it came from elsewhere, or the caller was being connected already.
+            self._call.let_know(Inject(told, respond=True))
 
     def _in_background(self, work: Callable[..., None], *arguments: Any) -> bool:
         name = f"operator {self._context.call_sid}"
@@ -229,10 +239,11 @@ class Operator:
             return False
         return True
 
-    def _send(self, digits: str) -> None:
+    def _send(self, digits: str) -> str:
         if not KEYS.fullmatch(digits):
             raise ToolError("These are no keys: only 0 to 9, *, #, w and W, at most 64 of them.")
         self._call.note("keys sent", count=len(digits))
         self._farewell.depart(
             Departure("leaves its stream to press keys", Outcome.SENT_DIGITS, Then.SEND_DIGITS, digits)
         )
+        return SENT

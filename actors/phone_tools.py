@@ -23,7 +23,7 @@ def hang_up(call: CallContext) -> str:
     Call this when the caller has said goodbye or wants nothing more, or asks you to hang up. Say goodbye in the same
     answer, before you call it.
     """
-    call.tell(HangUp("the assistant ended the call", goodbye=True))
+    call.tell(HangUp("the assistant ended the call", goodbye=True, said=True))
     return "The call ends when the caller has heard your goodbye, unless the caller speaks before."
 
 

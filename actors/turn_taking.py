@@ -26,6 +26,7 @@ from actors.messages import (
     Interrupt,
     Respond,
     SpeechUnnoticed,
+    TurnTaken,
 )
 from actors.model_writer import ModelWriter
 from wire import client_events, errors, false_start, realtime, turns
@@ -121,6 +122,7 @@ class TurnTaking:
         self._hearing.speech_stopped()
         self._caller.speech_stopped(audio_end_ms, now)
         if self._gate.gating.by_server:
+            self._tell_of_turn()
             self._take_turns(self._turns.speech_stopped(now))
         else:
             self._carry_out(self._gate.speech_stopped(item_id, now))
@@ -265,15 +267,18 @@ class TurnTaking:
 
     def _carry_out(self, commands: list[false_start.Command], goes_on: bool = False) -> None:
         """`goes_on`: the caller speaks again already, so that what is over is answered together with what comes."""
-        if not commands:
+        if not commands or self._deaf:
             return
         for command in commands:
             match command:
                 case false_start.Interrupt():
                     self._interrupt()
+                    self._tell_of_turn()
                 case false_start.TurnOver() if goes_on:
+                    self._tell_of_turn()
                     self._ask(self._turns.owe(None, self._now()))
                 case false_start.TurnOver():
+                    self._tell_of_turn()
                     self._ask(self._turns.speech_stopped(self._now()))
                 case false_start.FalseStart(item_id=item_id):
                     self._caller.dismiss()
@@ -288,6 +293,9 @@ class TurnTaking:
 
     def _remind(self, what: str, seconds: float) -> None:
         self._clock.after(seconds, self._actor, DeadlinePassed(what))
+
+    def _tell_of_turn(self) -> None:
+        post(self._call, TurnTaken(self._actor))
 
     def _tell_floor(self) -> None:
         if self._turns.speaking:

@@ -127,6 +127,7 @@ class Turns:
         self._reminded_of: float | None = None
         self._hopeless: Error | None = None
         self._given_up = False
+        self._deaf = False
 
     @property
     def speaking(self) -> bool:
@@ -157,7 +158,7 @@ class Turns:
 
     def speech_started(self, now: float) -> list[Command]:
         """The caller speaks."""
-        self._speaking = True
+        self._speaking = not self._deaf
         return self._commands(now)
 
     def speech_stopped(self, now: float) -> list[Command]:
@@ -165,7 +166,7 @@ class Turns:
         self._speaking = False
         if self._server_answers:
             self._expected_until = now + SERVER_ANSWER_SECONDS
-        else:
+        elif not self._deaf:
             self._put(_Owed(None, now, answers=now), first=True)
         return self._commands(now)
 
@@ -175,10 +176,12 @@ class Turns:
         return self._commands(now)
 
     def go_deaf(self, now: float) -> list[Command]:
-        """From now on no turn of the caller's is noticed any more, nor the end of one."""
+        """From now on the server is to notice no turn of the caller's any more, nor the end of one.
+
+        Of one that it noticed before it knew that, we may still be told, and the answer to it may still begin.
+        """
+        self._deaf = True
         self._speaking = False
-        self._server_answers = False
-        self._expected_until = NEVER
         return self._commands(now)
 
     def response_created(self, response_id: str, now: float) -> list[Command]:

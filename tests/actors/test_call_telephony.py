@@ -1,12 +1,13 @@
 """CallActor and the telephone: how a call leaves its stream, what is said before, and who falls silent."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from actors.farewell import GOODBYE_SECONDS
+from actors.farewell import GOODBYE_SECONDS, LONGEST_SECONDS, LOOKS_AGAIN_SECONDS
 from actors.listener import Listener
 from actors.member import CallError, post
 from actors.messages import (
@@ -34,7 +35,9 @@ from actors.telephony import Target, Telephony
 from tests.actors.parts import (
     LOUD,
     QUIET,
+    SESSION,
     asked,
+    audio_done,
     committed,
     function_call,
     item_added,
@@ -46,6 +49,7 @@ from tests.actors.parts import (
     transcribed,
 )
 from tests.actors.test_call import Call, Calls, begin_to_say, call, calls, instructions, items, say
+from tests.actors.test_openai import GATE, GATED
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, FakeModelSocket, wait_until
 from wire.caller_silence import Patience
@@ -162,7 +166,7 @@ def test_a_goodbye_is_not_cut_off_because_an_earlier_one_was_taken_back(calls: C
     first = call.actor._farewell.departure
     socket.say(speech_started("item_u"))
     call.journal.wait_for("does not leave")
-    post(call.ref, HangUp(first.reason, goodbye=True))
+    post(call.ref, HangUp(first.reason, goodbye=True, said=True))
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end again")
     call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, first))
     call.settle()
@@ -174,15 +178,99 @@ def test_a_goodbye_is_not_cut_off_because_an_earlier_one_was_taken_back(calls: C
 
 def test_who_orders_a_goodbye_gets_one_that_the_caller_hears(call: Call) -> None:
     socket = call.greet()
-    caller_says(socket, "Hm.")
-    socket.say(response_created("resp_1"))
-    call.floor(Floor.ASSISTANT)
-    say(socket, "resp_1", "item_1", "Well.", "item_u")
-    call.play()
-    call.pause()
     post(call.ref, HangUp("closing time", goodbye=True))
+    assert GOODBYE in instructions(socket), "it had the last word, which was no goodbye"
+    say(socket, "resp_b", "item_b", "Goodbye.", "item_g")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    assert not call.ended.is_set()
+    call.play()
     call.wait()
     assert call.journal.wait_for("ended")["reason"] == "closing time"
+
+
+@pytest.mark.parametrize(
+    "moment", ["the caller speaks", "they are about to be answered", "they are answered"]
+)
+def test_an_ordered_goodbye_waits_until_everybody_has_finished(call: Call, moment: str) -> None:
+    """What was asked is answered, and that answer is no goodbye; who spoke before it has not contradicted it."""
+    socket = call.greet()
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    if moment == "the caller speaks":
+        post(call.ref, HangUp("closing time", goodbye=True))
+        call.settle()
+    socket.say(speech_stopped("item_u"), committed("item_u", "item_g"))
+    socket.say(transcribed("item_u", "Are you open on Sunday?"))
+    call.floor(Floor.ASSISTANT)
+    if moment == "they are about to be answered":
+        post(call.ref, HangUp("closing time", goodbye=True))
+        call.settle()
+    begin_to_say(socket, "resp_1", "item_1", "Yes, we are.", "item_u")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the answer plays")
+    if moment == "they are answered":
+        post(call.ref, HangUp("closing time", goodbye=True))
+        call.settle()
+    socket.say(audio_done("resp_1", "item_1"), response_done("resp_1"))
+    call.play()
+    assert GOODBYE in instructions(socket)
+    say(socket, "resp_b", "item_b", "Goodbye.", "item_1")
+    call.play()
+    call.wait()
+    assert call.journal.wait_for("ended")["reason"] == "closing time"
+
+
+def test_an_ordered_goodbye_is_not_said_to_who_is_transferred_meanwhile(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    begin_to_say(socket, "resp_1", "item_1", "One moment.", "item_g")
+    wait_until(lambda: call.actor._talk.assistant_audible, "it speaks")
+    post(call.ref, HangUp("closing time", goodbye=True))
+    post(call.ref, Transfer("sales"))
+    socket.say(audio_done("resp_1", "item_1"), response_done("resp_1"))
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+    assert "response.create" not in [event["type"] for event in socket.sent()]
+
+
+def test_a_cough_takes_no_goodbye_back(calls: Calls) -> None:
+    """Nor does its echo, for the sake of which turns are gated: else the line would be held for ever."""
+    call = with_telephone(calls, session=GATED, gating=GATE)
+    socket = call.greet()
+    use(socket, "hang_up", "{}", "Goodbye then!")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    socket.say(speech_stopped("item_u"), committed("item_u", "item_t"))
+    call.floor(Floor.NOBODY)
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("ended", Then.HANG_UP)]
+    assert "does not leave" not in call.journal.kinds()
+
+
+def test_but_words_do(calls: Calls) -> None:
+    call = with_telephone(calls, session=GATED, gating=GATE)
+    socket = call.greet()
+    use(socket, "hang_up", "{}", "Goodbye then!")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    call.hear(LOUD, 10)
+    assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
+
+
+def test_who_began_to_speak_before_the_model_hung_up_is_answered_and_not_hung_up_on(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, HangUp("the assistant ended the call", goodbye=True, said=True))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
+    socket.say(speech_stopped("item_u"), committed("item_u", "item_g"))
+    assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
 
 
 def test_a_goodbye_that_the_caller_was_quicker_than_is_not_said_after_their_answer(
@@ -196,7 +284,7 @@ def test_a_goodbye_that_the_caller_was_quicker_than_is_not_said_after_their_answ
     wait_until(lambda: not call.actor._talk.assistant_had_last_word, "the caller has spoken")
     socket.say(response_created("resp_1"))
     call.floor(Floor.ASSISTANT)
-    post(call.ref, HangUp("closing time", goodbye=True))
+    post(call.ref, HangUp("the assistant ended the call", goodbye=True, said=True))
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
     call.settle()
     socket.say(speech_started("item_v"))
@@ -241,7 +329,26 @@ def test_an_announcement_that_is_never_heard_holds_nobody_up_for_ever(calls: Cal
     use(call.greet(), "transfer_call", '{"to": "sales", "summary": ""}', "I put you through.")
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     about = call.actor._farewell.departure
-    assert call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, about)) == GOODBYE_SECONDS
+    wait_until(lambda: call.actor._talk.assistant_audible, "the announcement plays")
+    deadline = DeadlinePassed(DeadlinePassed.GOODBYE, about)
+    assert call.clock.expire(deadline) == GOODBYE_SECONDS
+    assert call.clock.expire(deadline) == LOOKS_AGAIN_SECONDS, "it is being heard, and not cut off"
+    call.settle()
+    assert not call.ended.is_set()
+    call.actor._farewell._leaves_by -= LONGEST_SECONDS
+    call.clock.expire(deadline)
+    call.wait()
+    assert call.journal.endings == [("transferred", Then.TRANSFER)]
+
+
+def test_what_is_not_even_begun_in_time_is_not_waited_for(calls: Calls) -> None:
+    call = with_telephone(calls)
+    socket = call.greet()
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    post(call.ref, Transfer("sales"))
+    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, call.actor._farewell.departure))
     call.wait()
     assert call.journal.endings == [("transferred", Then.TRANSFER)]
 
@@ -370,6 +477,12 @@ def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to leave")
     post(call.ref, ConsultEnded(desk.rooms[0], "completed"))
     assert call.journal.wait_for("does not leave") == {"reason": "transfer failed"}
+    told = [the_next(socket, "conversation.item.create")["item"] for _ in range(2)]
+    assert "being connected now" in told[0]["output"]
+    assert "not connected: completed" in told[1]["content"][0]["text"]
+    socket.say(speech_stopped("item_u"), committed("item_u", "item_t"), response_created("resp_2"))
+    socket.say(response_done("resp_2"))
+    the_next(socket, "response.create")
 
 
 def test_a_call_that_is_over_ends_although_nobody_takes_it(calls: Calls, desk: Desk) -> None:
@@ -605,6 +718,21 @@ def test_a_machine_is_left_the_message_and_nothing_else(calls: Calls) -> None:
     leave_message(call, socket)
 
 
+def test_a_machine_is_left_a_long_message_to_its_end(calls: Calls) -> None:
+    call = calls(voicemail="Please call us back. " * 40)
+    socket = call.greet()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    socket.expect("session.update")
+    instructions(socket)
+    say(socket, "resp_v", "item_v", "Please call us back.", "item_g", ms=30_000)
+    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.GOODBYE, call.actor._farewell.departure))
+    call.settle()
+    call.play()
+    call.wait()
+    assert call.journal.wait_for("ended")["reason"] == "a machine has been left a message", "and all of it"
+
+
 def test_a_machine_that_spoke_last_is_left_the_message_too(calls: Calls) -> None:
     """Between its greeting and the message it is nobody's turn: no moment to leave in."""
     call = calls(voicemail="Please call us back.")
@@ -691,6 +819,28 @@ def test_who_says_something_is_asked_again_and_not_hung_up_on(calls: Calls) -> N
         say(socket, f"resp_r{turn}", f"item_r{turn}", "Still there?", f"item_{turn}")
         call.play()
         call.pause()
+
+
+@pytest.mark.parametrize(
+    ("transcription", "expected"), [(None, REPROMPT), ({"model": "whisper-1"}, NOBODY_THERE)]
+)
+def test_without_transcription_every_turn_is_a_sign_of_life(
+    calls: Calls, transcription: dict[str, str] | None, expected: str
+) -> None:
+    """Else the third pause for thought in a lively call would end it. With one, only words are (gotcha 25)."""
+    call, socket = silent(calls, session=replace(SESSION, transcription=transcription))
+    a_minute_passes(call)
+    assert REPROMPT in instructions(socket)
+    say(socket, "resp_1", "item_1", "Are you still there?", "item_g")
+    call.play()
+    call.pause()
+    socket.say(speech_started("item_u"), speech_stopped("item_u"), committed("item_u", "item_1"))
+    call.floor(Floor.ASSISTANT)
+    say(socket, "resp_2", "item_2", "Take your time.", "item_u")
+    call.play()
+    call.pause()
+    a_minute_passes(call)
+    assert expected in instructions(socket)
 
 
 def goes_on(calls: Calls, **differences: Any) -> tuple[Call, FakeModelSocket]:

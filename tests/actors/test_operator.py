@@ -17,11 +17,12 @@ from actors.messages import (
     ConsultEnded,
     ConsultPlaced,
     DigitPressed,
+    Inject,
     SendDigits,
     Transfer,
 )
 from actors.meter import Outcome
-from actors.operator import CONNECTING, SENT, Operator
+from actors.operator import CONNECTING, NOT_CONNECTED, SENT, Operator
 from actors.telephony import Target, Telephony
 from actors.tool import ToolError
 from tests.conftest import ExpectedLogs
@@ -47,6 +48,9 @@ class FakeCall:
 
     def note(self, kind: str, **data: Any) -> None:
         self.notes.append((kind, data))
+
+    def let_know(self, message: Inject) -> None:
+        self.done.append(message)
 
     def depart(self, departure: Departure) -> None:
         self.done.append(departure)
@@ -195,8 +199,17 @@ def test_who_agrees_and_hangs_up_at_once_does_not_get_the_caller(warm: Scene) ->
     room = warm.consulted()
     warm.operator.handle(ConsultAccepted(room, LEG))
     warm.operator.handle(ConsultEnded(room, "completed"))
-    assert warm.call.done[-1] == ("stay", Then.JOIN, "transfer failed")
     assert reply.result(0) == CONNECTING
+    stays, told = warm.call.done[-2:]
+    assert stays == ("stay", Then.JOIN, "transfer failed")
+    assert told == Inject(NOT_CONNECTED.format("completed"), respond=True), "or both would wait for the other"
+
+
+def test_a_transfer_that_was_ordered_from_elsewhere_and_fails_is_told_to_the_model(warm: Scene) -> None:
+    """The caller has heard it ring, and no tool of the model's has an answer to give."""
+    warm.operator.handle(Transfer("workshop"))
+    warm.operator.handle(ConsultEnded(warm.consulted(), "busy"))
+    assert warm.call.done == [Inject(NOT_CONNECTED.format("busy"), respond=True)]
 
 
 def test_a_caller_who_hangs_up_leaves_nobody_ringing(warm: Scene) -> None:

@@ -13,19 +13,22 @@ from tests.actors.parts import SESSION, VAD
 from tests.probe import FakeModelSocket, HandClock, Probe
 from wire import realtime
 from wire.dialect import OPENAI, Session
+from wire.false_start import Gating
+
+UNANSWERED = replace(SESSION, turn_detection=VAD | {"create_response": False, "interrupt_response": False})
 
 
 class Turn:
     """A TurnTaking with a writer over a fake socket, and probes for everybody else."""
 
-    def __init__(self, session: Session = SESSION) -> None:
+    def __init__(self, session: Session = SESSION, gating: Gating | None = None) -> None:
         self.actor, self.call, self.phone = Probe("model"), Probe("call"), Probe("phone")
         self.socket = FakeModelSocket()
         self.seconds = time.monotonic()
         self.taking = TurnTaking(
             session,
             OPENAI,
-            None,
+            gating,
             ModelWriter(self.socket, None),
             self.actor,
             self.phone,
@@ -86,6 +89,64 @@ def test_what_the_server_begins_by_itself_is_not_heard_once_nobody_listens(turn:
     turn.taking.response_created("resp_theirs")
     assert turn.phone.told() == [Interrupt(frozenset({"resp_ours", "resp_theirs"}), None)]
     assert turn.sent() == ["response.cancel"]
+
+
+def deaf(*, speaking: bool = False, gating: Gating | None = None) -> Turn:
+    """A machine has answered, and a message is to be left; the server does not know yet that nobody listens."""
+    turn = Turn(UNANSWERED if gating else SESSION, gating)
+    if speaking:
+        turn.taking.speech_started(0, "item_u")
+    turn.taking.go_deaf(Respond("Leave word.", must=True))
+    assert turn.sent() == ["session.update", "response.create"]
+    turn.call.told()
+    return turn
+
+
+def test_a_beep_that_begins_as_the_machine_is_known_does_not_silence_the_message() -> None:
+    turn = deaf()
+    turn.taking.speech_started(0, "item_u")
+    turn.taking.response_created("resp_ours")
+    assert (turn.phone.told(), turn.sent()) == ([], [])
+    turn.taking.response_done(done("resp_ours"))
+    assert turn.sent() == []
+    assert turn.floors()[-1] is Floor.NOBODY, "the call may leave"
+
+
+@pytest.mark.parametrize("told", ["before", "after"])
+def test_what_the_server_answers_a_machine_s_greeting_with_is_not_taken_for_the_message(told: str) -> None:
+    """The end of that greeting is heard of as the machine is known, before or after the message was asked for."""
+    turn = Turn()
+    turn.taking.speech_started(0, "item_u")
+    turn.phone.told()
+    if told == "before":
+        turn.taking.speech_stopped(900, "item_u")
+    turn.taking.go_deaf(Respond("Leave word.", must=True))
+    if told == "after":
+        turn.taking.speech_stopped(900, "item_u")
+    sent = turn.sent()
+    turn.taking.response_created("resp_theirs")
+    assert turn.phone.told() == [Interrupt(frozenset({"resp_theirs"}), None)]
+    sent += turn.sent()
+    turn.taking.response_done(done("resp_theirs", "cancelled"))
+    sent += turn.sent()
+    assert sorted(sent) == ["response.cancel", "response.create", "session.update"]
+    turn.taking.response_created("resp_ours")
+    turn.taking.response_done(done("resp_ours"))
+    assert (turn.phone.told(), turn.sent()) == ([], []), "and nothing is said after it"
+
+
+@pytest.mark.parametrize("loud_ms", [100, 400])
+def test_nothing_that_a_gate_makes_of_a_machine_s_words_is_said_or_silenced(loud_ms: int) -> None:
+    turn = deaf(speaking=True, gating=Gating("gated", minimum_speech_ms=200, resume=True))
+    turn.taking.response_created("resp_ours")
+    for _ in range(loud_ms // 20):
+        turn.taking.caller_audio(CallerAudio(20, "", turn.seconds, loud=True))
+    turn.taking.speech_stopped(900, "item_u")
+    turn.taking.transcript("item_u", "")
+    turn.taking.gate_due()
+    assert (turn.phone.told(), turn.sent()) == ([], [])
+    turn.taking.response_done(done("resp_ours"))
+    assert turn.sent() == []
 
 
 def test_only_speech_that_the_server_missed_makes_it_worth_asking_whether_it_lives(turn: Turn) -> None:

@@ -68,7 +68,7 @@ def refused(error: Error) -> Callable[[Turns, float], list[Command]]:
 
 
 started, stopped, due = Turns.speech_started, Turns.speech_stopped, Turns.due
-false_start = Turns.false_start
+false_start, go_deaf = Turns.false_start, Turns.go_deaf
 
 
 def asks(instructions: str | None) -> list[Command]:
@@ -488,6 +488,24 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (0.0, owe(GREETING), []),
         (1.0, done("r1"), asks(GREETING)),
     ],
+    "a turn that is heard of once nobody listens hinders nobody, and its answer is still expected": [
+        (0.0, go_deaf, []),
+        (0.0, must(GOODBYE), asks(GOODBYE)),
+        (0.25, started, []),
+        (0.5, stopped, []),
+        (0.5, created("theirs"), []),
+        (0.5, refused(ACTIVE), []),
+        (0.75, done("theirs", "cancelled"), asks(GOODBYE)),
+        (1.0, created("ours"), []),
+        (2.0, done("ours"), []),
+    ],
+    "what the server was about to answer when nobody listened any more is no answer of ours": [
+        (0.0, stopped, []),
+        (0.0, go_deaf, []),
+        (0.0, must(GOODBYE), [Remind(3.0)]),
+        (0.25, created("theirs"), []),
+        (0.5, done("theirs", "cancelled"), asks(GOODBYE)),
+    ],
 }
 
 WE_ANSWER: dict[str, list[Step]] = {
@@ -552,6 +570,15 @@ WE_ANSWER: dict[str, list[Step]] = {
         (0.5, false_start, []),
         (1.0, started, []),
         (2.0, stopped, asks(None)),
+    ],
+    "a turn is owed nothing once nobody listens": [
+        (0.0, started, []),
+        (0.25, go_deaf, []),
+        (0.5, must(GOODBYE), asks(GOODBYE)),
+        (0.75, created("ours"), []),
+        (1.0, started, []),
+        (1.5, stopped, []),
+        (2.0, done("ours"), []),
     ],
 }
 
