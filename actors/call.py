@@ -34,6 +34,7 @@ from actors.messages import (
     RecordingBegan,
     RecordingFailed,
     Respond,
+    Said,
     Say,
     SendDigits,
     SessionReady,
@@ -170,6 +171,8 @@ class CallActor(Member):
                 self.go_on()
             case Say(text=text):
                 self._succession.say(Respond(word_for_word(text), must=True))
+            case Said():
+                self._succession.said(message)
             case Inject():
                 self.let_know(message)
             case AnsweredBy(verdict=verdict):

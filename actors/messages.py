@@ -307,6 +307,16 @@ class Respond:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """OpenAIActor → CallActor: what a `Respond` must have said has been, or was cut short by the caller."""
+
+    instructions: str | None
+    """the message's; said as often as it was told until now"""
+    model: ActorRef[Any] | None = None
+    """in whose session"""
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """CallActor → OpenAIActor: the session that is ready takes the conversation over, and the caller's audio."""
 

@@ -6,7 +6,8 @@
     ends soon                                is made beside it, and takes over in a pause, or at the last moment
     cannot be had any more                   none: the call ends here
 
-What each begins with is for `actors.talk` to say; what was to be said, and could not be, waits for it here.
+What each begins with is for `actors.talk` to say; what was to be said, and could not be, waits for it here. So does
+what a session was told to say and did not live to.
 """
 
 import time
@@ -17,7 +18,7 @@ from pykka import ActorRef
 
 from actors.farewell import Farewell
 from actors.member import CallError, call_log, post
-from actors.messages import Attach, DeadlinePassed, Inject, Respond
+from actors.messages import Attach, DeadlinePassed, Inject, Respond, Said
 from actors.moderator import Moderator
 from actors.phone_line import PhoneLine
 from actors.phone_reader import KEPT_SPEECH_SECONDS
@@ -71,6 +72,8 @@ class Succession:
         self._log = call_log(__name__, call_sid)
         self._injected: list[str] = []
         self._unsaid: list[Respond] = []
+        self._being_said: list[Respond] = []
+        """What the session was told to say, and has not said yet."""
 
     def ready(self, model: ActorRef[Any], expires_at: float | None) -> None:
         """A session is configured; when the server ends it, in seconds since 1970, if it says so."""
@@ -94,6 +97,13 @@ class Succession:
         """Have the assistant say something, as soon as there is a session that can."""
         self._unsaid.append(words)
         self._have_said_what_waits()
+
+    def said(self, message: Said) -> None:
+        """A session has said something that it was told to."""
+        if self._sessions.talks(message.model):
+            self._being_said = [
+                words for words in self._being_said if words.instructions != message.instructions
+            ]
 
     def inject(self, message: Inject) -> None:
         """Let this session know something, and each that follows it."""
@@ -148,6 +158,7 @@ class Succession:
             post(session.ref, instead)
         elif self._farewell.words is not None:
             post(session.ref, self._farewell.words)
+        self._unsaid, self._being_said = self._being_said + self._unsaid, []
         self._have_said_what_waits()
         self._moderator.carry_out(commands)
 
@@ -155,6 +166,7 @@ class Succession:
         if self._sessions.talking is not None:
             unsaid, self._unsaid = self._unsaid, []
             for words in unsaid:
+                self._being_said.append(words)
                 self._moderator.have_said(words)
 
     def _follow(self, consequence: Consequence, error: Exception) -> None:

@@ -25,6 +25,7 @@ from actors.messages import (
     FloorChanged,
     Interrupt,
     Respond,
+    Said,
     SpeechUnnoticed,
     TurnTaken,
 )
@@ -260,6 +261,8 @@ class TurnTaking:
             match command:
                 case turns.Ask(instructions=instructions):
                     self._writer.send(client_events.create_response(instructions))
+                case turns.Said(instructions=instructions):
+                    post(self._call, Said(instructions, self._actor))
                 case turns.Remind(seconds=seconds):
                     self._remind(DeadlinePassed.TURN, seconds)
                 case turns.GiveUp(error=error):

@@ -79,13 +79,21 @@ class Remind:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What had to be said has been, to its end or until the caller interrupted it."""
+
+    instructions: str | None
+    """those that it was asked for with"""
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The model cannot answer any more: the call goes to its fallback. Nothing is asked for after this."""
 
     error: Error
 
 
-Command = Ask | Remind | GiveUp
+Command = Ask | Remind | Said | GiveUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,8 @@ class Turns:
         self._ended.append(response_id)
         if response is not None and status != "cancelled":
             self._settle(response, status, reason, error, now, empty)
-        return self._commands(now)
+        said = [] if response is None else self._said(response.owed)
+        return [*said, *self._commands(now)]
 
     def refused(self, error: Error, now: float) -> list[Command]:
         """The server refused a `response.create`, ours or its own turn detection's.
@@ -254,6 +263,13 @@ class Turns:
         self._expected_until = NEVER
         knows_of = NEVER if self._asked is not None else began_at - IN_FLIGHT_SECONDS
         return _Response(response_id, None, knows_of)
+
+    def _said(self, owed: _Owed | None) -> list[Command]:
+        """Behind the response that was asked for with it, unless it has to be asked for again."""
+        if owed is None or not owed.must or self._hopeless is not None:
+            return []
+        again = any(waiting.instructions == owed.instructions for waiting in self._owed)
+        return [] if again else [Said(owed.instructions)]
 
     def _settle(
         self, response: _Response, status: str, reason: str, error: Error | None, now: float, empty: bool

@@ -667,6 +667,50 @@ def test_what_is_to_be_said_while_there_is_no_session_is_said_by_the_next(
     assert "The shop closes in five minutes." in instructions(second)
 
 
+CLOSING = "The shop closes in five minutes."
+
+
+@pytest.mark.parametrize("moment", ["the caller speaks", "it is asked for", "it is being said"])
+def test_what_a_session_was_told_to_say_and_did_not_live_to_is_said_by_the_next(
+    call: Call, logs: ExpectedLogs, moment: str
+) -> None:
+    logs.expect("CA1: model socket lost")
+    first = call.greet()
+    if moment == "the caller speaks":
+        first.say(speech_started("item_u"))
+        call.floor(Floor.CALLER)
+    post(call.ref, Say(CLOSING))
+    if moment == "the caller speaks":
+        call.settle()
+    else:
+        assert CLOSING in instructions(first)
+    if moment == "it is being said":
+        begin_to_say(first, "resp_1", "item_1", "The shop", "item_g")
+        wait_until(lambda: call.actor._talk.assistant_audible, "it is heard")
+    first.end("lost: reset")
+    call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
+    second = call.connect(2)
+    for number in range(3):
+        if CLOSING in the_next(second, "response.create")["response"]["instructions"]:
+            break
+        say(second, f"resp_c{number}", f"item_c{number}", "Sorry.", None)
+    else:
+        raise AssertionError("it is never asked for")
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_what_was_said_or_interrupted_is_not_said_again_by_the_next_session(call: Call, status: str) -> None:
+    socket = call.greet()
+    post(call.ref, Say(CLOSING))
+    post(call.ref, Say("And another thing."))
+    assert CLOSING in instructions(socket)
+    wait_until(lambda: len(call.actor._succession._being_said) == 2, "both are to be said")
+    begin_to_say(socket, "resp_1", "item_1", CLOSING, "item_g")
+    socket.say(audio_done("resp_1", "item_1"), response_done("resp_1", status=status))
+    assert "another thing" in instructions(socket)
+    wait_until(lambda: len(call.actor._succession._being_said) == 1, "the first was said")
+
+
 # Who answers a call that we placed
 
 

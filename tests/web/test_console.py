@@ -420,8 +420,8 @@ def test_a_transcript_tells_when_something_was_heard(site: Site) -> None:
 @pytest.mark.parametrize(
     ("action", "fields", "order"),
     [
-        ("hang-up", {}, "HangUp(reason='ended from the console', goodbye=False)"),
-        ("hang-up", {"goodbye": True}, "HangUp(reason='ended from the console', goodbye=True)"),
+        ("hang-up", {}, "HangUp(reason='ended from the console', goodbye=False, said=False)"),
+        ("hang-up", {"goodbye": True}, "HangUp(reason='ended from the console', goodbye=True, said=False)"),
         ("say", {"text": " Hello. "}, "Say(text='Hello.')"),
         ("inject", {"text": "She is a friend.", "respond": True}, "Inject(text='She is a friend.', respond=True)"),
         ("transfer", {"to": "sales", "summary": "bike"}, "Transfer(to='sales', summary='bike')"),

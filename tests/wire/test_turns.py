@@ -25,6 +25,7 @@ from wire.turns import (
     Command,
     GiveUp,
     Remind,
+    Said,
     Turns,
 )
 
@@ -283,7 +284,7 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (1.25, created("r1"), []),
         (2.0, done("r1"), asks(GOODBYE)),
         (2.25, created("r2"), []),
-        (3.0, done("r2"), []),
+        (3.0, done("r2"), [Said(GOODBYE)]),
     ],
     "what must be said stays so when it is owed again": [
         (0.0, started, []),
@@ -488,6 +489,23 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (0.0, owe(GREETING), []),
         (1.0, done("r1"), asks(GREETING)),
     ],
+    "what must be said is said when the caller interrupts it": [
+        (0.0, must(GOODBYE), asks(GOODBYE)),
+        (0.0, created("r1"), []),
+        (0.5, started, []),
+        (0.5, done("r1", "cancelled"), [Said(GOODBYE)]),
+    ],
+    "what must be said is not said yet when it failed, and two that are equal are said at once": [
+        (0.0, must(GOODBYE), asks(GOODBYE)),
+        (0.0, must(GOODBYE), []),
+        (0.0, created("r1"), []),
+        (0.5, done("r1", "failed", BUSY), [Remind(0.5)]),
+        (1.0, due, asks(GOODBYE)),
+        (1.0, created("r2"), []),
+        (1.5, said_nothing("r2"), asks(GOODBYE)),
+        (1.5, created("r3"), []),
+        (2.0, done("r3"), [Said(GOODBYE)]),
+    ],
     "a turn that is heard of once nobody listens hinders nobody, and its answer is still expected": [
         (0.0, go_deaf, []),
         (0.0, must(GOODBYE), asks(GOODBYE)),
@@ -497,7 +515,7 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (0.5, refused(ACTIVE), []),
         (0.75, done("theirs", "cancelled"), asks(GOODBYE)),
         (1.0, created("ours"), []),
-        (2.0, done("ours"), []),
+        (2.0, done("ours"), [Said(GOODBYE)]),
     ],
     "what the server was about to answer when nobody listened any more is no answer of ours": [
         (0.0, stopped, []),
@@ -578,7 +596,7 @@ WE_ANSWER: dict[str, list[Step]] = {
         (0.75, created("ours"), []),
         (1.0, started, []),
         (1.5, stopped, []),
-        (2.0, done("ours"), []),
+        (2.0, done("ours"), [Said(GOODBYE)]),
     ],
 }
 
