@@ -58,7 +58,7 @@ from actors.supervision import Consequence, EndHere, Role, Supervision
 from actors.talk import Talk
 from actors.tool_runner import ToolRunner
 from wire import realtime
-from wire.instructions import word_for_word
+from wire.instructions import adding, word_for_word
 from wire.journal import Then
 from wire.latency import InterruptionLatency, TurnLatency
 
@@ -173,8 +173,10 @@ class CallActor(Member):
                 self._succession.say(Respond(word_for_word(text), must=True))
             case Said():
                 self._succession.said(message)
-            case Inject():
-                self.let_know(message)
+            case Inject(respond=respond):
+                self._succession.inject(message)
+                if respond:
+                    self._moderator.reply_due()
             case AnsweredBy(verdict=verdict):
                 self._farewell.answered_by(verdict)
             case RecordingBegan() | RecordingFailed() | TranscriptBegan():
@@ -286,13 +288,11 @@ class CallActor(Member):
         """The caller has entered something that nobody asked for."""
         self._moderator.keys_entered(digits)
 
-    def let_know(self, message: Inject) -> None:
-        """Let the model know something, and have it say something about that if the message asks for it."""
-        if not self.talking:
-            return
-        self._succession.inject(message)
-        if message.respond:
-            self._moderator.reply_due()
+    def have_told(self, what: str) -> None:
+        """Have the assistant tell the caller something, by instructions for that."""
+        if self.talking:
+            words = adding(self._setup.session.instructions, what)
+            self._succession.say(Respond(words, must=True))
 
     def stop_talking(self) -> None:
         """The assistant falls silent, where it can be heard."""

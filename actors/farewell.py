@@ -8,8 +8,9 @@
     limit, budget                      a goodbye that tells why                it happens behind the answer
     a machine has answered our call    the message for it, and nothing else    it is not heard
 
-What is to be said has to be heard: the call leaves when nothing is left to be played. It also does when nothing of it
-is being heard after GOODBYE_SECONDS, and after LONGEST_SECONDS in any case. Source: protocol-gotchas 25 to 27 and 30.
+What is to be said has to be heard: the call leaves when nothing is left to be played. It also does after
+GOODBYE_SECONDS, but not while the assistant is heard or has just been, nor while a caller speaks who may take it
+back; and after LONGEST_SECONDS in any case. Source: protocol-gotchas 25 to 27 and 30.
 """
 
 import time
@@ -26,10 +27,13 @@ from wire.caller_silence import CallerSilence
 from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, UNHEARD, WRAP_UP, adding, word_for_word
 
 GOODBYE_SECONDS = 20.0
-"""After so long the call leaves its stream all the same, unless the assistant is just being heard."""
+"""After so long the call leaves its stream all the same. A goodbye that was ordered waits no longer for a pause."""
+
+GAP_SECONDS = 5.0
+"""How long the assistant may then be silent in between, as where one session takes another's place."""
 
 LONGEST_SECONDS = 180.0
-"""How long the assistant may then be heard: a long answer, and a goodbye behind it."""
+"""How long all of it may take: a long answer, and a goodbye behind it."""
 
 LOOKS_AGAIN_SECONDS = 1.0
 """How long after that it is seen whether it still is."""
@@ -78,8 +82,8 @@ class Farewell:
         self.instead: StopTalking | None = None
         """The same, where it is all that is said, and nothing is heard any more."""
         self._words_wait = False
-        self._ordered: str | None = None
-        """Why a goodbye is to be said in the next pause."""
+        self._ordered: Departure | None = None
+        """A goodbye is to be said in the next pause."""
         self._leaves_by = 0.0
 
     def depart(self, departure: Departure) -> None:
@@ -96,8 +100,8 @@ class Farewell:
             self._call.note("does not leave", reason=why)
             self.departure = self.words = None
 
-    def caller_speaks(self) -> None:
-        """The caller takes the floor: some departures end with that."""
+    def turn_taken(self) -> None:
+        """The caller interrupts, or has said something: some departures end with that."""
         if self.departure is not None and self.departure.taken_back:
             self.stay(self.departure, "the caller speaks")
 
@@ -107,19 +111,20 @@ class Farewell:
         `said`: the assistant itself does, and has said goodbye if it had the last word. Else there is one when
         everybody has finished: it is an answer to nothing, and who speaks has not heard it yet.
         """
+        departure = Departure(reason, Outcome.ENDED, taken_back=True)
         if said:
-            anew = not self._talk.assistant_had_last_word
-            self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE if anew else None)
+            self._say_goodbye(departure, None if self._talk.assistant_had_last_word else GOODBYE)
         else:
-            self._ordered = reason
+            self._ordered = departure
+            self._call.remind(DeadlinePassed.GOODBYE, GOODBYE_SECONDS, departure)
             self._call.go_on()
 
     def pause(self) -> bool:
         """Nobody speaks, or is about to. True: something is said first that was to be said then."""
-        reason, self._ordered = self._ordered, None
-        if reason is None or self.departure is not None:
+        ordered, self._ordered = self._ordered, None
+        if ordered is None or self.departure is not None:
             return False
-        self._say_goodbye(Departure(reason, Outcome.ENDED, taken_back=True), GOODBYE)
+        self._say_goodbye(ordered, GOODBYE)
         return True
 
     def wrap_up(self, why: str) -> bool:
@@ -153,7 +158,7 @@ class Farewell:
         self._ask_after(self._caller_silence.turn(caller_s and self.departure is None, now))
 
     def caller_alive(self, now: float) -> None:
-        """The caller has said something, or pressed a key."""
+        """The caller has said something, as far as anybody knows, or pressed a key."""
         self._ask_after(self._caller_silence.alive(now))
 
     def due(self, what: str, about: object, now: float) -> None:
@@ -161,12 +166,22 @@ class Farewell:
         departure = self.departure
         if what == DeadlinePassed.CALLER_SILENCE:
             self._ask_after(self._caller_silence.due(now))
+        elif about is self._ordered and self._ordered is not None:
+            # There was no pause. It is said behind what is being said or done, whoever speaks.
+            ordered, self._ordered = self._ordered, None
+            self._say_goodbye(replace(ordered, taken_back=False), GOODBYE)
         elif departure is None or about is not departure:
             pass  # it was taken back
-        elif self._talk.assistant_audible and now < self._leaves_by:
+        elif now < self._leaves_by and self._goes_on(departure, now):
             self._call.remind(what, LOOKS_AGAIN_SECONDS, departure)
         else:
             self._call.leave(replace(departure, reason=f"{departure.reason}; it was not heard"))
+
+    def _goes_on(self, departure: Departure, now: float) -> bool:
+        """Whether somebody is just being heard, as far as that matters: the assistant, or who may take it back."""
+        if self._talk.caller_has_floor:
+            return departure.taken_back
+        return self._talk.assistant_silent_seconds(now) < GAP_SECONDS
 
     @property
     def _leaves(self) -> bool:

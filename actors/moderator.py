@@ -98,7 +98,7 @@ class Moderator:
             ):
                 pass  # said by a session that was given up, or replaced
             case TurnTaken():
-                self._farewell.caller_speaks()
+                self._farewell.turn_taken()
             case FloorChanged(floor=floor):
                 if floor is Floor.CALLER:
                     self._line.keep(KEPT_SPEECH_SECONDS)

@@ -18,7 +18,6 @@ from actors.messages import (
     ConsultEnded,
     ConsultPlaced,
     DeadlinePassed,
-    Inject,
     SendDigits,
     Transfer,
 )
@@ -67,8 +66,8 @@ class Call(Protocol):
     def note(self, kind: str, **data: Any) -> None:
         """Have it written down that something happened."""
 
-    def let_know(self, message: Inject) -> None:
-        """Let the model know something, and have it say something about that if the message asks for it."""
+    def have_told(self, what: str) -> None:
+        """Have the assistant tell the caller something, by instructions for that."""
 
 
 class Operator:
@@ -228,7 +227,7 @@ class Operator:
             self._consult_reply.set_exception(ToolError(told))
         else:
             # No tool waits for it: it came from elsewhere, or the caller was being connected already.
-            self._call.let_know(Inject(told, respond=True))
+            self._call.have_told(told)
 
     def _in_background(self, work: Callable[..., None], *arguments: Any) -> bool:
         name = f"operator {self._context.call_sid}"

@@ -150,7 +150,8 @@ class Succession:
         # Not sooner: what it has to hear again is what is not in the history that it is given now.
         self._line.attach(session.ref, self._talk.unanswered_since)
         instead = self._farewell.instead
-        owed = begin.owed if instead is None else ()
+        self._unsaid, self._being_said = self._being_said + self._unsaid, []
+        owed = () if instead is not None or self._only_words_wait else begin.owed
         post(session.ref, replace(begin, owed=owed, injected=tuple(self._injected)))
         self._line.tell(Attach(session.ref))
         # The session that was told to say it is gone.
@@ -158,11 +159,21 @@ class Succession:
             post(session.ref, instead)
         elif self._farewell.words is not None:
             post(session.ref, self._farewell.words)
-        self._unsaid, self._being_said = self._being_said + self._unsaid, []
         self._have_said_what_waits()
         self._moderator.carry_out(commands)
 
+    @property
+    def _only_words_wait(self) -> bool:
+        """Whether nobody waits for anything but what was to be said: it was that which broke off, or nothing was."""
+        words = [*self._unsaid, *([] if self._farewell.words is None else [self._farewell.words])]
+        unfinished = self._talk.conversation.unfinished_answer()
+        if not words or unfinished is None:
+            return bool(words) and not self._talk.conversation.awaits_assistant
+        return any(unfinished.text in (each.instructions or "") for each in words)
+
     def _have_said_what_waits(self) -> None:
+        if self._farewell.instead is not None:
+            self._unsaid.clear()  # a machine is left its message, and nothing else
         if self._sessions.talking is not None:
             unsaid, self._unsaid = self._unsaid, []
             for words in unsaid:

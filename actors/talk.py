@@ -56,6 +56,7 @@ class Talk:
         self._kept_told = False
         """The session that talks takes all of the kept greeting to have been heard."""
         self._mcp_until = 0.0
+        self._audible_until = float("-inf")
 
     @property
     def busy(self) -> bool:
@@ -72,6 +73,15 @@ class Talk:
     def assistant_audible(self) -> bool:
         """Whether something of the assistant's is left for the caller to hear."""
         return self._playback.assistant
+
+    def assistant_silent_seconds(self, now: float) -> float:
+        """For how long nothing of the assistant's has been left to be heard; 0 while something is."""
+        return 0.0 if self._playback.assistant else now - self._audible_until
+
+    @property
+    def caller_has_floor(self) -> bool:
+        """Whether the caller speaks, as far as the session knows."""
+        return self._floor is Floor.CALLER
 
     @property
     def playback(self) -> Playback:
@@ -186,6 +196,8 @@ class Talk:
 
     def playback_changed(self, playback: Playback, now: float) -> list[Command]:
         """The phone begins or ends to play something."""
+        if self._playback.assistant:
+            self._audible_until = now
         self._playback = playback
         commands = [
             *self._dead_air.playing(playback.assistant, now),

@@ -88,6 +88,8 @@ class TurnTaking:
 
         50 times a second. True: the server may have missed something, and should be asked whether it lives.
         """
+        if self._deaf:
+            return False
         loud, duration_ms = audio.loud, audio.duration_ms
         self._caller.appended(duration_ms, audio.arrived_at)
         gate = self._gate
@@ -220,9 +222,10 @@ class TurnTaking:
         """From now on nobody listens to the caller. `instead`: what is still said."""
         self._deaf = True
         self._writer.send(self._dialect.turn_detection_update(None))
+        self._ask(self._turns.go_deaf(self._now()))
         if instead is not None:
-            self._ask(self._turns.owe(instead.instructions, self._now(), instead.must))
-        self._take_turns(self._turns.go_deaf(self._now()))
+            self._ask(self._turns.owe(instead.instructions, self._now(), must=True))
+        self._tell_floor()
 
     def _tell_gate_of_playing(self) -> None:
         self._carry_out(self._gate.playing(self._audible or self._turns.responding, self._now()))
@@ -276,7 +279,8 @@ class TurnTaking:
             match command:
                 case false_start.Interrupt():
                     self._interrupt()
-                    self._tell_of_turn()
+                    if not self._gate.gating.resume:  # else it may still turn out to have been nothing
+                        self._tell_of_turn()
                 case false_start.TurnOver() if goes_on:
                     self._tell_of_turn()
                     self._ask(self._turns.owe(None, self._now()))

@@ -16,6 +16,7 @@ each other. So the first silence of a call that goes on is not waited out:
 
 Only words, or a key, are a sign of life: what is taken for speech and has no words, such as a television, or the
 hum of a line on which nobody is any more, interrupts a silence but does not begin it anew (protocol-gotchas 25).
+Where nothing is transcribed nobody knows, and every turn is one.
 
 Pure: time is an argument, in seconds of any clock that never goes back.
 """
@@ -94,7 +95,7 @@ class CallerSilence:
         return self._commands(now)
 
     def alive(self, now: float) -> list[Command]:
-        """The caller has said something, or pressed a key."""
+        """There is a sign of life."""
         self._asked = 0
         self._unheard = False
         if self._since is not None:

@@ -41,7 +41,7 @@ class Outputs:
         that has ended here.
         """
         self._awaited.discard(call_id)
-        if last:
+        if last or not respond:
             self._answered = not respond
 
     def mcp_ended(self, item_id: str) -> bool:

@@ -14,6 +14,7 @@ until nothing stands in its way:
     a response ends            what is owed for it
     completed, cancelled       nothing
     completed, but empty       the same again, twice in a row; then the model is given up
+    cancelled, and empty       the same again, if it must be said
     incomplete                 a word about that, once in a row
     failed                     the same again, after a pause; or the model is given up
 
@@ -174,7 +175,7 @@ class Turns:
         self._speaking = False
         if self._server_answers:
             self._expected_until = now + SERVER_ANSWER_SECONDS
-        elif not self._deaf:
+        else:
             self._put(_Owed(None, now, answers=now), first=True)
         return self._commands(now)
 
@@ -186,10 +187,18 @@ class Turns:
     def go_deaf(self, now: float) -> list[Command]:
         """From now on the server is to notice no turn of the caller's any more, nor the end of one.
 
-        Of one that it noticed before it knew that, we may still be told, and the answer to it may still begin.
+        Of one that it noticed before it knew that, we may still be told, and the answer to it may still begin. What
+        was owed until now is no longer, and nothing that need not be said is owed from now on.
         """
         self._deaf = True
         self._speaking = False
+        self._owed.clear()
+        if self._active is not None:
+            self._active = replace(self._active, owed=None)
+        if self._asked is not None:
+            # It was asked for before: what begins now is not what will be asked for next.
+            self._asked = None
+            self._expected_until = max(self._expected_until, self._unanswered_at)
         return self._commands(now)
 
     def response_created(self, response_id: str, now: float) -> list[Command]:
@@ -223,6 +232,8 @@ class Turns:
         self._ended.append(response_id)
         if response is not None and status != "cancelled":
             self._settle(response, status, reason, error, now, empty)
+        elif response is not None and response.owed is not None and response.owed.must and empty:
+            self._put(response.owed, first=True)
         said = [] if response is None else self._said(response.owed)
         return [*said, *self._commands(now)]
 
@@ -309,6 +320,8 @@ class Turns:
         self._put(owed, first=True)
 
     def _put(self, owed: _Owed, first: bool = False) -> None:
+        if self._deaf and not owed.must:
+            return
         place = 0 if first else len(self._owed)
         for index, waiting in enumerate(self._owed):
             if waiting.instructions == owed.instructions:

@@ -17,7 +17,6 @@ from actors.messages import (
     ConsultEnded,
     ConsultPlaced,
     DigitPressed,
-    Inject,
     SendDigits,
     Transfer,
 )
@@ -49,8 +48,8 @@ class FakeCall:
     def note(self, kind: str, **data: Any) -> None:
         self.notes.append((kind, data))
 
-    def let_know(self, message: Inject) -> None:
-        self.done.append(message)
+    def have_told(self, what: str) -> None:
+        self.done.append(("tell", what))
 
     def depart(self, departure: Departure) -> None:
         self.done.append(departure)
@@ -202,14 +201,14 @@ def test_who_agrees_and_hangs_up_at_once_does_not_get_the_caller(warm: Scene) ->
     assert reply.result(0) == CONNECTING
     stays, told = warm.call.done[-2:]
     assert stays == ("stay", Then.JOIN, "transfer failed")
-    assert told == Inject(NOT_CONNECTED.format("completed"), respond=True), "or both would wait for the other"
+    assert told == ("tell", NOT_CONNECTED.format("completed")), "or both would wait for the other"
 
 
 def test_a_transfer_that_was_ordered_from_elsewhere_and_fails_is_told_to_the_model(warm: Scene) -> None:
     """The caller has heard it ring, and no tool of the model's has an answer to give."""
     warm.operator.handle(Transfer("workshop"))
     warm.operator.handle(ConsultEnded(warm.consulted(), "busy"))
-    assert warm.call.done == [Inject(NOT_CONNECTED.format("busy"), respond=True)]
+    assert warm.call.done == [("tell", NOT_CONNECTED.format("busy"))]
 
 
 def test_a_caller_who_hangs_up_leaves_nobody_ringing(warm: Scene) -> None:

@@ -60,6 +60,11 @@ def said_nothing(response_id: str) -> Callable[[Turns, float], list[Command]]:
     return lambda turns, now: turns.response_done(response_id, "completed", "", None, now, empty=True)
 
 
+def unheard(response_id: str) -> Callable[[Turns, float], list[Command]]:
+    """It was cancelled before there was a sound of it."""
+    return lambda turns, now: turns.response_done(response_id, "cancelled", "", None, now, empty=True)
+
+
 def must(instructions: str) -> Callable[[Turns, float], list[Command]]:
     return lambda turns, now: turns.owe(instructions, now, must=True)
 
@@ -505,6 +510,55 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (1.5, said_nothing("r2"), asks(GOODBYE)),
         (1.5, created("r3"), []),
         (2.0, done("r3"), [Said(GOODBYE)]),
+    ],
+    "what must be said and was interrupted before a word of it is said behind what the caller says": [
+        (0.0, must(GOODBYE), asks(GOODBYE)),
+        (0.0, created("r1"), []),
+        (0.5, started, []),
+        (0.5, unheard("r1"), []),
+        (1.0, stopped, [Remind(3.0)]),
+        (1.25, created("r2"), []),
+        (2.0, done("r2"), asks(GOODBYE)),
+    ],
+    "what need not be said and was interrupted before a word of it is not": [
+        (0.0, owe(GREETING), asks(GREETING)),
+        (0.0, created("r1"), []),
+        (0.5, started, []),
+        (0.5, unheard("r1"), []),
+        (1.0, stopped, []),
+    ],
+    "what was owed when nobody listens any more is no longer": [
+        (0.0, created("r1"), []),
+        (0.25, owe(STILL_THERE), []),
+        (0.25, must("Say that the shop closes."), []),
+        (0.5, go_deaf, []),
+        (0.5, must(GOODBYE), []),
+        (0.75, owe(None), []),
+        (1.0, done("r1", "cancelled"), asks(GOODBYE)),
+        (1.0, created("ours"), []),
+        (2.0, done("ours"), [Said(GOODBYE)]),
+    ],
+    "what must be said is not said to who does not listen any more, though it was begun": [
+        (0.0, must(STILL_THERE), asks(STILL_THERE)),
+        (0.0, created("r1"), []),
+        (0.25, go_deaf, []),
+        (0.25, must(GOODBYE), []),
+        (0.5, unheard("r1"), asks(GOODBYE)),
+    ],
+    "what was asked for when nobody listens any more is not taken for what is asked for then": [
+        (0.0, owe(STILL_THERE), asks(STILL_THERE)),
+        (0.25, go_deaf, []),
+        (0.25, must(GOODBYE), [Remind(4.75)]),
+        (0.5, created("theirs"), []),
+        (0.75, done("theirs", "cancelled"), asks(GOODBYE)),
+        (1.0, created("ours"), []),
+        (2.0, done("ours"), [Said(GOODBYE)]),
+    ],
+    "nor is it asked for again where it was refused": [
+        (0.0, owe(STILL_THERE), asks(STILL_THERE)),
+        (0.25, go_deaf, []),
+        (0.25, must(GOODBYE), [Remind(4.75)]),
+        (0.5, refused(ACTIVE), asks(GOODBYE)),
     ],
     "a turn that is heard of once nobody listens hinders nobody, and its answer is still expected": [
         (0.0, go_deaf, []),
