@@ -22,21 +22,19 @@ class HesitantServer(StreamServer):  # type: ignore[misc]
 
     hesitation: Callable[[], float]
     """How many seconds."""
-    _hesitated = False
 
     def _do_read(self) -> None:
         # The event loop calls this, in which nothing may wait, not even for a lock.
-        if self._hesitated:
-            self._hesitated = False
-            super()._do_read()
-        else:
-            self._hesitated = True
-            self.stop_accepting()
-            gevent.spawn(self._hesitate)
+        self.stop_accepting()
+        gevent.spawn(self._hesitate)
 
     def _hesitate(self) -> None:
         gevent.sleep(self.hesitation())
-        self._start_accepting_if_started()
+        if self.started:
+            # In this order: gevent stops accepting again where it has no room. And it is tried here, not when there
+            # is something to accept once more: that could be the next connection, which has not been hesitated for.
+            self.start_accepting()
+            super()._do_read()
 
 
 class GreenCallWorker(PatientWorker, ggevent.GeventWorker):  # type: ignore[misc]

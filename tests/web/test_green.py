@@ -29,8 +29,98 @@ def test_gunicorn_makes_its_servers_of_the_class_that_we_put_in_place() -> None:
 def test_gevent_reads_and_stops_reading_where_we_step_in() -> None:
     assert "self._do_read" in inspect.getsource(BaseServer.start_accepting)
     assert HesitantServer._do_read is not BaseServer._do_read
-    for name in ("stop_accepting", "_start_accepting_if_started"):
+    for name in ("start_accepting", "stop_accepting"):
         assert callable(getattr(BaseServer, name))
+    assert isinstance(BaseServer.started, property)
+
+
+class Beside:
+    """Servers that share a listener, as workers do; each tells its name to whom it takes."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._servers: list[HesitantServer] = []
+
+    def add(self, name: str, seconds: Callable[[], float], spawn: Any = "default") -> gevent.event.Event:
+        """What it returns is set whenever the server begins to look for connections."""
+        looks = gevent.event.Event()
+
+        class Named(HesitantServer):
+            hesitation = staticmethod(seconds)
+
+            def start_accepting(self) -> None:
+                super().start_accepting()
+                looks.set()
+
+        def handle(connection: gevent.socket.socket, address: object) -> None:
+            with connection:
+                connection.sendall(name.encode())
+
+        server = Named(gevent.socket.socket(fileno=self._listener.dup().detach()), handle, spawn=spawn)
+        self._servers.append(server)
+        server.start()
+        return looks
+
+    def call(self) -> gevent.Greenlet:
+        """Connects, and gets the name of who takes it, or that nobody did."""
+
+        def who() -> str:
+            with (
+                gevent.Timeout(PATIENCE_SECONDS),
+                gevent.socket.create_connection(self._listener.getsockname()) as connection,
+            ):
+                try:
+                    return str(connection.recv(100), "ascii")
+                except ConnectionResetError:
+                    return "nobody"
+
+        return gevent.spawn(who)
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.stop()
+        self._listener.close()
+
+
+@pytest.fixture
+def beside() -> Iterator[Beside]:
+    servers = Beside()
+    yield servers
+    servers.stop()
+    gevent.idle()
+
+
+def test_a_full_worker_leaves_every_connection_to_an_idle_one_beside_it(beside: Beside) -> None:
+    full_looks = beside.add("full", lambda: 0.2)
+    beside.add("idle", lambda: 0.0)
+    for _ in range(5):
+        full_looks.clear()
+        assert beside.call().get() == "idle"
+        assert full_looks.wait(PATIENCE_SECONDS), "it never looked for connections again"
+
+
+def test_what_nobody_else_takes_a_full_worker_takes(beside: Beside) -> None:
+    beside.add("full", lambda: 0.01)
+    assert [beside.call().get() for _ in range(3)] == ["full"] * 3
+
+
+def test_a_worker_that_has_room_again_takes_who_waited_meanwhile(beside: Beside) -> None:
+    beside.add("full", lambda: 0.01, spawn=1)
+    callers = [beside.call() for _ in range(4)]
+    assert [caller.get() for caller in callers] == ["full"] * 4
+
+
+def test_a_server_that_is_closed_while_it_hesitates_takes_nobody(
+    beside: Beside, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hesitates = gevent.event.Event()
+    beside.add("closed", lambda: hesitates.set() or 0.05)
+    caller = beside.call()
+    assert hesitates.wait(PATIENCE_SECONDS)
+    beside.stop()
+    assert caller.get() == "nobody"
+    assert gevent.wait(timeout=PATIENCE_SECONDS), "it hesitates no more, and nothing else goes on"
+    assert capfd.readouterr().err == "", "the event loop had an error to tell of"
 
 
 # Sockets. gevent needs no patched process to be tried.
