@@ -3,7 +3,8 @@
 With several workers each keeps its numbers in files of one shared directory, and whichever answers the scrape reads
 them all. prometheus-client decides between that and plain memory when it is first imported, by the variable
 PROMETHEUS_MULTIPROC_DIR; so nothing here imports it before a `Metrics` is made, in the worker. Source:
-prometheus-client's documentation, "Multiprocess Mode (E.g. Gunicorn)".
+prometheus-client's documentation, "Multiprocess Mode (E.g. Gunicorn)". A worker that finds the disk full counts in
+memory all the same.
 """
 
 import atexit
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.meter import Outcome, Speaker
+from config import environment
 from wire.latency import InterruptionLatency, TurnLatency
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SHARED_FILES = ("histogram", "counter", "gauge_livesum", "gauge_livemax")
+"""By these names, and the number of the process, prometheus-client opens the files of the metrics below."""
+SHARED_FILE_BYTES = 64 * 1024
+"""Of each. All that is counted here takes 40 KiB at most; a file that had to grow would grow by a hole."""
 
 ANSWER_SECONDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 """Buckets: people answer each other within 0.3 to 0.5 s, and speak again when nothing comes for 0.8."""
@@ -32,6 +38,8 @@ PART_SECONDS = (
 )  # fmt: skip
 """Buckets that suit both our own part, below 5 ms, and the model's."""
 
+ANSWER_PARTS = ("vad", "model", "us", "twilio")
+SILENCE_PARTS = ("vad", "us", "twilio")
 RESPONSE_STATUSES = ("completed", "cancelled", "failed", "incomplete")
 OTHER_STATUS = "other"
 """A label takes no word that a server makes up: each would be a time series of its own."""
@@ -46,16 +54,27 @@ class Metrics:
 
     def __init__(self) -> None:
         """Raises MetricsError if PROMETHEUS_MULTIPROC_DIR was set by hand and cannot be used."""
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+        from prometheus_client import (
+            CollectorRegistry,
+            Counter,
+            Gauge,
+            Histogram,
+            disable_created_metrics,
+            values,
+        )
         from prometheus_client.multiprocess import MultiProcessCollector
 
         disable_created_metrics()  # type: ignore[no-untyped-call]  # files know none: both modes show the same
-        self._registry = CollectorRegistry()
-        own = CollectorRegistry()
-        try:
+        self._registry = own = CollectorRegistry()
+        directory = environment(env_file=None).get(DIRECTORY_VARIABLE)
+        in_files = values.ValueClass is not values.MutexValue
+        if directory is not None and in_files and _take_room(Path(directory)):
+            own = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
-        except ValueError:  # there is no shared directory: this process is all there is
-            own = self._registry
+        else:
+            # For good: a worker that has to wait for the database makes its application, and this, again. And the
+            # variable cannot be unset any more: gunicorn's master may have imported the library before the fork.
+            values.ValueClass = values.MutexValue
 
         def histogram(name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"switchboard_{name}", help_text, labels, buckets=buckets, registry=own)
@@ -106,13 +125,14 @@ class Metrics:
             )
             self._show_zeros()
         except OSError as error:
-            raise MetricsError(
-                f"{DIRECTORY_VARIABLE}: {error.filename or 'its files'} cannot be written: {error.strerror}; "
-                "unset it, or let it name an empty directory that this user may write"
-            ) from None
+            raise _unusable(error) from None
 
     def _show_zeros(self) -> None:
-        """A series that only begins with its first event has no rate at that event."""
+        """A series that only begins with its first event has no rate at that event, and in a file no place before."""
+        for part in ANSWER_PARTS:
+            self._answer_part.labels(part)
+        for part in SILENCE_PARTS:
+            self._silence_part.labels(part)
         for outcome in Outcome:
             self._calls.labels(outcome.value)
         for status in (*RESPONSE_STATUSES, OTHER_STATUS):
@@ -132,7 +152,7 @@ class Metrics:
     def answered(self, latency: TurnLatency) -> None:
         """The caller heard an answer begin. Of what is not known, nothing is counted."""
         _observe(self._answer, latency.answer_ms)
-        for part in ("vad", "model", "us", "twilio"):
+        for part in ANSWER_PARTS:
             _observe(self._answer_part.labels(part), getattr(latency, f"{part}_ms"))
 
     def interrupted(self) -> None:
@@ -142,7 +162,7 @@ class Metrics:
     def silenced(self, latency: InterruptionLatency) -> None:
         """The silence after an interruption was confirmed."""
         _observe(self._silence, latency.silence_ms)
-        for part in ("vad", "us", "twilio"):
+        for part in SILENCE_PARTS:
             _observe(self._silence_part.labels(part), getattr(latency, f"{part}_ms"))
 
     def response_done(self, status: str) -> None:
@@ -170,6 +190,45 @@ class Metrics:
 def _observe(histogram: Any, ms: float | None) -> None:
     if ms is not None:
         histogram.observe(ms / 1000)
+
+
+def _take_room(directory: Path) -> bool:
+    """Make this process's files there, whole. False, and a warning: the disk is full or broken. Raises MetricsError.
+
+    prometheus-client would make them of holes, and write to them as to memory: where the disk is full by the time
+    that a hole is to be filled, the kernel ends the process with SIGBUS, and with it all calls.
+    """
+    files = [directory / f"{name}_{os.getpid()}.db" for name in SHARED_FILES]
+    try:
+        # What is there belongs to a process that had the same number, and is counted on in.
+        missing = {path: path.with_suffix(".new") for path in files if not path.exists()}
+        try:
+            for path, new in missing.items():
+                # Zeros: not every system has posix_fallocate. And whoever reads them all sees no half of a file.
+                new.write_bytes(bytes(SHARED_FILE_BYTES))
+                new.rename(path)
+        except OSError:
+            for path in (*missing, *missing.values()):
+                path.unlink(missing_ok=True)
+            raise
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise _unusable(error) from None
+    except OSError as error:
+        logger.warning(
+            "%s: %s: what this worker counts stays in its memory, and /metrics shows it only where this worker "
+            "answers itself; make room, and reload",
+            directory,
+            error.strerror,
+        )
+        return False
+    return True
+
+
+def _unusable(error: OSError) -> MetricsError:
+    return MetricsError(
+        f"{DIRECTORY_VARIABLE}: {error.filename or 'its files'} cannot be written: {error.strerror}; "
+        "unset it, or let it name an empty directory that this user may write"
+    )
 
 
 class MetricsDirectory:

@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from actors.meter import Meter, NoMeter, Outcome
 from tests.conftest import ExpectedLogs
-from web.metrics import Metrics, MetricsDirectory
+from tests.small_disk import on_small_disk, skip_without_mounting
+from web.metrics import SHARED_FILE_BYTES, SHARED_FILES, Metrics, MetricsDirectory
 from wire.latency import InterruptionLatency, TurnLatency
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +156,37 @@ def gunicorn(folder: Path, **environ: str) -> Iterator[Gunicorn]:
         server.stop()
 
 
+IN_A_WORKER = """
+import logging, os, sys
+from pathlib import Path
+from flask import Flask
+from actors.meter import Outcome
+from tests.small_disk import fill
+from web.metrics import Metrics
+from wire.latency import InterruptionLatency, TurnLatency
+
+folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+
+def report_everything(metrics):
+    metrics.call_started()
+    metrics.answered(TurnLatency(500.0, 250.0, 1.0, 49.0))
+    metrics.interrupted()
+    metrics.silenced(InterruptionLatency(180.0, 2.0, 58.0))
+    for status in ("completed", "cancelled", "failed", "incomplete", "exploded"):
+        metrics.response_done(status)
+    for speaker in ("caller", "assistant"):
+        metrics.audio_dropped(speaker, 40.0)
+    for outcome in Outcome:
+        metrics.call_ended(outcome)
+    metrics.lateness(25.0, True)
+
+def page(metrics):
+    with Flask("page").test_request_context():
+        print(metrics.page().get_data(as_text=True))
+"""
+
+
 def samples(text: str) -> dict[str, float]:
     """The samples of a page, each under its name and the values of its labels."""
     return {
@@ -171,15 +203,20 @@ def page(metrics: Metrics, accept: str = "") -> str:
     return answer.get_data(as_text=True)
 
 
-def in_another_process(script: str, **environ: str) -> str:
+def in_another_process(script: str, *, kib: int | None = None, **environ: str) -> str:
+    """With `kib`, PROMETHEUS_MULTIPROC_DIR is a disk of that size."""
+    command = [sys.executable, "-c", script]
+    if kib is not None:
+        command = on_small_disk(Path(environ["PROMETHEUS_MULTIPROC_DIR"]), kib, command)
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        command,
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
     return done.stdout.strip()
 
 
@@ -331,6 +368,82 @@ def test_a_directory_set_by_hand_that_is_not_there_is_named_with_the_fix() -> No
     said = in_another_process(script, PROMETHEUS_MULTIPROC_DIR="/nowhere")
     assert said.startswith("PROMETHEUS_MULTIPROC_DIR: /nowhere/")
     assert said.endswith("unset it, or let it name an empty directory that this user may write")
+
+
+@pytest.mark.parametrize("imported", ["", "import prometheus_client"], ids=["alone", "forked"])
+@pytest.mark.parametrize(("kib", "filled"), [(64, ""), (1024, "fill(folder)")], ids=["too small", "full"])
+def test_a_worker_that_starts_with_the_disk_full_lives_and_counts_in_its_memory(
+    tmp_path: Path, kib: int, filled: str, imported: str
+) -> None:
+    """gunicorn's master imports the library to tell of a dead worker: its next ones have it from the start."""
+    skip_without_mounting()
+    script = f"""
+{imported}
+{IN_A_WORKER}
+{filled}
+Metrics()  # of an application that could not be made yet, for want of the database
+metrics = Metrics()
+report_everything(metrics)
+page(metrics)
+print("# files", sorted(path.name for path in folder.iterdir() if path.name != "filler"))
+"""
+    said = in_another_process(script, kib=kib, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    warning, _, text = said.partition("\n")
+    assert warning.startswith(f"{tmp_path}: No space left on device: ")
+    assert warning not in text, "once is enough"
+    found = samples(text)
+    assert found["switchboard_interruptions_total"] == 1
+    assert found["switchboard_answer_seconds_count"] == 1
+    assert text.endswith("# files []"), "no room is kept for what is not used"
+
+
+def test_a_disk_that_fills_up_costs_no_worker_its_calls(tmp_path: Path) -> None:
+    skip_without_mounting()
+    script = f"""
+{IN_A_WORKER}
+metrics = Metrics()
+fill(folder)
+for _ in range(1000):
+    report_everything(metrics)
+page(metrics)
+"""
+    found = samples(in_another_process(script, kib=1024, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)))
+    assert found["switchboard_interruptions_total"] == 1000
+    assert found["switchboard_answer_part_seconds_count model"] == 1000
+
+
+def test_whatever_a_call_reports_has_had_its_place_on_the_disk_before(tmp_path: Path) -> None:
+    """In the files that prometheus-client opens, which have not grown: what they grow by has no place yet."""
+    script = f"""
+{IN_A_WORKER}
+metrics = Metrics()
+def show():
+    files = {{path: path.stat() for path in folder.iterdir()}}
+    print(*sorted(path.name for path in files))
+    print(*{{each.st_size for each in files.values()}}, min(each.st_blocks * 512 for each in files.values()))
+    print(*(int.from_bytes(path.read_bytes()[:4], sys.byteorder) for path in sorted(files)))
+print(os.getpid())
+show()
+report_everything(metrics)
+show()
+"""
+    pid, *seen = in_another_process(script, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).splitlines()
+    names, sizes, used = seen[:3]
+    assert names.split() == sorted(f"{name}_{pid}.db" for name in SHARED_FILES)
+    assert sizes == f"{SHARED_FILE_BYTES} {SHARED_FILE_BYTES}"
+    assert all(0 < int(each) < SHARED_FILE_BYTES for each in used.split())
+    assert seen[3:] == seen[:3]
+
+
+def test_a_process_goes_on_in_the_files_of_an_earlier_one_with_its_number(tmp_path: Path) -> None:
+    later = "metrics = Metrics(); metrics.interrupted(); page(metrics)"
+    script = f"""
+{IN_A_WORKER}
+Metrics().interrupted()
+os.execv(sys.executable, [sys.executable, "-c", {IN_A_WORKER + later!r}])
+"""
+    found = samples(in_another_process(script, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)))
+    assert found["switchboard_interruptions_total"] == 2
 
 
 def test_prometheus_client_is_not_loaded_before_the_directory_is_known() -> None:
