@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SPARE_SECONDS = 60.0
 """How much longer than the assistant lets it, Twilio lets a call last: for when nobody here is left to end it."""
+HANDED_ON_SECONDS = 14400.0
+"""How long Twilio lets a call last that comes in; so long, in all, may one that somebody else may take over."""
 LONGEST_SECONDS = 86400.0
 """Twilio's own limit."""
 
@@ -206,8 +208,16 @@ def _repeated(call: DialedCall, request: DialRequest, assistant: str) -> DialedC
 
 
 def longest_seconds(assistant: Assistant) -> float:
-    """How long a call of this assistant lasts at most."""
-    return min(assistant.limits.max_minutes * 60 + SPARE_SECONDS, LONGEST_SECONDS)
+    """How long a call of this assistant lasts at most, with whoever it is handed on to."""
+    fallback = assistant.fallback
+    seconds = assistant.limits.max_minutes * 60 + SPARE_SECONDS
+    if fallback.voicemail:
+        seconds += fallback.voicemail_seconds
+    # Told when it is placed, and not raised when it is handed on: the fallback does that without us. What a `build`
+    # gives the assistant is not known yet.
+    if assistant.telephony.transfer or fallback.transfer_to is not None or assistant.build is not None:
+        seconds = max(seconds, HANDED_ON_SECONDS)
+    return min(seconds, LONGEST_SECONDS)
 
 
 def _problem(error: CarrierError) -> Problem:

@@ -1,6 +1,7 @@
 """A server that places calls, with a carrier that only remembers what it was asked."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,13 @@ class OutboundServer:
     """An app with what places calls and hears of them."""
 
     def __init__(
-        self, folder: Path, spent: float = 0.0, tables: Any = None, others: Any = None, **changes: Any
+        self,
+        folder: Path,
+        spent: float = 0.0,
+        tables: Any = None,
+        others: Any = None,
+        clock: Callable[[], float] = time.time,
+        **changes: Any,
     ) -> None:
         """`tables` are those of the assistant, `others` of further ones; `changes` are settings."""
         self.spent = spent
@@ -92,7 +99,7 @@ class OutboundServer:
         }
         settings = Settings(**(given | changes))
         self.database = Database(f"sqlite:///{folder}/calls.db")
-        self.dialed = DialedCalls(self.database)
+        self.dialed = DialedCalls(self.database, clock)
         self.calls = Calls(threads=2, actor=IdleCall)
         self.orders = Orders(self.database)
         self.carrier = FakeCarrier()

@@ -11,6 +11,7 @@ from actors.carrier_error import CarrierError
 from store.database import StoreError
 from store.history import History
 from tests.conftest import ExpectedLogs
+from tests.store.conftest import Clock
 from tests.web.outbound_parts import (
     API_TOKEN,
     CALL,
@@ -20,6 +21,10 @@ from tests.web.outbound_parts import (
     OutboundServer,
     outbound_server,
 )
+from web.dialing import HANDED_ON_SECONDS
+
+OTHER_PERSON = "+15550100009"
+TRANSFER = {"transfer": {"sales": OTHER_PERSON}}
 
 
 @pytest.fixture
@@ -73,6 +78,39 @@ def test_a_beep_is_waited_for_only_where_a_message_is_left(
         server.place()
         detection = server.carrier.placed[0]["machine_detection"]
         assert (detection and detection.mode) == mode
+
+
+@pytest.mark.parametrize(
+    ("tables", "seconds"),
+    [
+        ({}, 660),
+        ({"fallback": {"voicemail": True, "voicemail_seconds": 600}}, 1260),
+        ({"fallback": {"transfer_to": OTHER_PERSON}}, HANDED_ON_SECONDS),
+        ({"telephony": TRANSFER}, HANDED_ON_SECONDS),
+        ({"telephony": {"transfer": {"sales": {"number": OTHER_PERSON, "warm": True}}}}, HANDED_ON_SECONDS),
+        ({"telephony": TRANSFER, "limits": {"max_minutes": 300}}, 18060),
+        ({"telephony": TRANSFER, "limits": {"max_minutes": 1440}}, 86400),
+        ({"build": "math:gcd"}, HANDED_ON_SECONDS),
+    ],
+)
+def test_twilio_cuts_nobody_off_whom_the_call_is_handed_on_to(
+    tmp_path: Path, tables: dict[str, Any], seconds: float
+) -> None:
+    with outbound_server(tmp_path, tables=tables) as server:
+        server.place()
+        assert server.carrier.placed[0]["time_limit_seconds"] == seconds
+
+
+def test_a_call_that_somebody_else_has_taken_over_is_not_over(tmp_path: Path) -> None:
+    clock = Clock()
+    with outbound_server(tmp_path, tables={"telephony": TRANSFER}, clock=clock) as server:
+        call = server.place()
+        server.twilio(server.carrier.placed[0]["url"], CallStatus="in-progress")
+        clock.now += HANDED_ON_SECONDS
+        server.dialed.clear()
+        assert server.ask("GET", f"/calls/{call['id']}")[1]["status"] == "in-progress"
+        server.twilio(server.carrier.placed[0]["status_callback"], CallStatus="completed")
+        assert server.ask("GET", f"/calls/{call['id']}")[1]["status"] == "completed"
 
 
 def test_of_several_assistants_the_one_that_is_named_calls(tmp_path: Path) -> None:
