@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from actors.assistant import Assistant
 from actors.assistants import Assistants
@@ -16,10 +17,11 @@ from actors.carrier import Carrier, MachineDetection
 from actors.carrier_error import CarrierError
 from actors.outbound import Outbound
 from config import Settings
-from store.dialed import DialedCall, DialedCalls, TooManyDialed
+from store.database import StoreError
+from store.dialed import REFUSED, DialedCall, DialedCalls, TooManyDialed
 from web.dial_request import DialError, DialRequest, Problem, no_such_call
 from web.twiml import ANSWERED_BY_PATH, CALL_STATUS_PATH, DIALED_PATH, dial_url
-from wire.call_progress import is_final
+from wire.call_progress import FAILED, is_final
 from wire.dial_plan import DialPlan, NotAllowed
 from wire.dial_rate import DAY_SECONDS, DialRate
 from wire.phone_number import shortened
@@ -43,7 +45,7 @@ def carrier_of(settings: Settings) -> Carrier | None:
 
 
 class Dialer:
-    """Places calls. Any thread. What asks Twilio takes its time, and raises DialError and StoreError."""
+    """Places calls. Any thread. What asks Twilio takes its time, and raises DialError; StoreError before it asks."""
 
     def __init__(
         self,
@@ -182,7 +184,12 @@ class Dialer:
 
     def _placed(self, carrier: Carrier, call: DialedCall, call_sid: str) -> DialedCall:
         logger.info("call %s is call %s at Twilio", call.id, call_sid)
-        placed = self._dialed.placed(call.id, call_sid)
+        try:
+            placed = self._dialed.placed(call.id, call_sid)
+        except StoreError as error:
+            # It rings: whoever heard that this failed would try again. Twilio's callbacks bring its CallSid, too.
+            logger.error("call %s is placed, and the database is not told as which one: %s", call.id, error)
+            return replace(call, call_sid=call_sid)
         if placed is None or (placed.canceled and not is_final(placed.status)):
             # It was given up, or erased, while Twilio was asked.
             try:
@@ -194,8 +201,16 @@ class Dialer:
     def _refused(self, call: DialedCall, error: CarrierError) -> DialError:
         problem = _problem(error)
         logger.warning("call %s is not placed: %s", call.id, error)
-        self._dialed.refused(call.id, str(error), certain=problem is Problem.CARRIER_REFUSED)
-        return DialError(problem, str(error), call=self._dialed.get(call.id), carrier_code=error.code)
+        certain = problem is Problem.CARRIER_REFUSED
+        try:
+            self._dialed.refused(call.id, str(error), certain)
+            known = self._dialed.get(call.id)
+        except StoreError as trouble:
+            logger.error("the database is not told that call %s is not placed: %s", call.id, trouble)
+            known = replace(call, error=str(error))
+            if certain:
+                known = replace(known, status=FAILED, outcome=REFUSED)
+        return DialError(problem, str(error), call=known, carrier_code=error.code)
 
 
 def _repeated(call: DialedCall, request: DialRequest, assistant: str) -> DialedCall:

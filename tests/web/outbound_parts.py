@@ -142,6 +142,18 @@ class OutboundServer:
         answer = self.client.post(url.removeprefix(PUBLIC), data=form, headers=headers)
         return answer.status_code, answer.text
 
+    def break_database(self) -> None:
+        """From now on it refuses whatever has to do with calls that were placed."""
+        self._rename("dialed_calls", "away")
+
+    def mend_database(self) -> None:
+        """It goes on, with what it had."""
+        self._rename("away", "dialed_calls")
+
+    def _rename(self, table: str, name: str) -> None:
+        with self.database.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
     def close(self) -> None:
         self.calls.drain(5)
         self.database.close()

@@ -283,6 +283,59 @@ def test_a_refusal_of_twilios_is_passed_on_with_its_code(server: OutboundServer,
     assert len(server.carrier.placed) == 1
 
 
+def break_off(server: OutboundServer) -> None:
+    """The database fails as soon as Twilio has been asked for a call."""
+    place = server.carrier.place
+
+    def place_and_break(to: str, caller_id: str, **options: Any) -> str:
+        try:
+            return place(to, caller_id, **options)
+        finally:
+            server.break_database()
+
+    server.carrier.place = place_and_break  # type: ignore[method-assign]
+
+
+def test_a_call_that_twilio_has_taken_is_placed_though_the_database_fails_then(
+    server: OutboundServer, logs: ExpectedLogs
+) -> None:
+    logs.expect("call .* is placed, and the database is not told as which one: database")
+    break_off(server)
+    body, key = {"to": PERSON, "variables": {"name": "Anna"}}, {"Idempotency-Key": "order-66"}
+    status, call = server.ask("POST", body=body, **key)
+    assert (status, call["call_sid"], call["status"]) == (201, CALL, "queued")
+    server.mend_database()
+    assert server.ask("POST", body=body, **key) == (200, call | {"call_sid": None})
+    assert len(server.carrier.placed) == 1
+    server.twilio(server.carrier.placed[0]["status_callback"], CallStatus="ringing")
+    assert server.ask("GET", f"/calls/{call['id']}") == (200, call | {"status": "ringing"})
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "code", "told"),
+    [
+        (CarrierError("error 21215: no", 400, 21215), 502, "carrier_refused", ("failed", "refused")),
+        (CarrierError("a fault", 503), 504, "carrier_silent", ("queued", None)),
+    ],
+)
+def test_what_twilio_says_is_passed_on_though_the_database_fails_then(
+    server: OutboundServer,
+    logs: ExpectedLogs,
+    trouble: CarrierError,
+    status: int,
+    code: str,
+    told: tuple[str, str | None],
+) -> None:
+    logs.expect("call .* is not placed")
+    logs.expect("the database is not told that call .* is not placed: database")
+    server.carrier.trouble = trouble
+    break_off(server)
+    answer = server.ask("POST", body={"to": PERSON})
+    assert (answer[0], answer[1]["error"]["code"]) == (status, code)
+    call = answer[1]["call"]
+    assert (call["error"], call["status"], call["outcome"]) == (str(trouble), *told)
+
+
 @pytest.mark.parametrize("trouble", [CarrierError("no answer"), CarrierError("a fault", 503)])
 def test_where_twilio_did_not_answer_there_may_be_a_call(
     server: OutboundServer, logs: ExpectedLogs, trouble: CarrierError

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.probe import PATIENCE_SECONDS
 from tests.web.outbound_parts import CALL, OutboundServer, outbound_server
 from web.dialing_progress import show_progress
 
@@ -16,7 +17,9 @@ def server(tmp_path: Path) -> Iterator[OutboundServer]:
         yield server
 
 
-def watch(server: OutboundServer, *steps: Callable[[str], object]) -> tuple[list[str], bool]:
+def watch(
+    server: OutboundServer, *steps: Callable[[str], object], unread_seconds: float = PATIENCE_SECONDS
+) -> tuple[list[str], bool]:
     """What is said of a call to which these things happen, one after each line; and whether it was reached."""
     server.place()
     token, said, waiting = server.carrier.token, list[str](), list(steps)
@@ -28,7 +31,10 @@ def watch(server: OutboundServer, *steps: Callable[[str], object]) -> tuple[list
         if waiting:
             threading.Thread(target=waiting.pop(0), args=(token,)).start()
 
-    return said, show_progress(server.dialed, placed, say, wait=True, look_seconds=0.01)
+    reached = show_progress(
+        server.dialed, placed, say, wait=True, look_seconds=0.01, unread_seconds=unread_seconds
+    )
+    return said, reached
 
 
 def test_every_step_is_a_line(server: OutboundServer) -> None:
@@ -71,3 +77,19 @@ def test_a_call_that_is_erased_meanwhile_is_not_waited_for(server: OutboundServe
 
     said, reached = watch(server, erase)
     assert (said[1:], reached) == (["it was erased"], False)
+
+
+def test_a_database_that_fails_for_a_moment_is_no_end_of_the_call(server: OutboundServer) -> None:
+    def go_on(token: str) -> None:
+        server.mend_database()
+        server.dialed.told(token, CALL, "completed")
+
+    said, reached = watch(server, lambda token: server.break_database(), go_on)
+    assert said[1].startswith("how it goes is not known at the moment: database")
+    assert (said[2:], reached) == (["completed", "outcome: hung up"], True)
+
+
+def test_a_database_that_goes_on_failing_is_not_waited_for_for_ever(server: OutboundServer) -> None:
+    said, reached = watch(server, lambda token: server.break_database(), unread_seconds=0.05)
+    assert said[1].startswith("how it goes is not known at the moment: database")
+    assert (said[2:], reached) == (["outcome: not known"], False)
