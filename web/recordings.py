@@ -1,6 +1,7 @@
 """The recordings of past calls, as the database names them, and no other file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,23 +44,23 @@ class Recordings:
 
     def times(self, happened: tuple[Happened, ...]) -> dict[str, tuple[float, float | None]]:
         """When what was said was heard, from and to, in seconds since 1970: by item, where a transcript says it."""
+        zeros = {
+            str(event.data.get("path")): _seconds(event.data.get("began_at"))
+            for event in happened
+            if event.kind == "recording"
+        }
         found: dict[str, tuple[float, float | None]] = {}
-        transcripts = [event for event in happened if event.kind == "transcript"]
-        # Each stream has one of both, and a transcript's times are those of its stream's recording.
-        for event, recording in zip(transcripts, self.of(happened), strict=False):
-            path = self._inside(event.data.get("path"))
-            if path is None or path.suffix != TRANSCRIPT_SUFFIXES[0]:
-                continue
-            if recording is not None and recording.began_at is not None:
-                found.update(_times(path, recording.began_at))
+        for event in happened:
+            path = self._inside(event.data.get("path")) if event.kind == "transcript" else None
+            if path is not None and path.suffix == TRANSCRIPT_SUFFIXES[0]:
+                found.update(_times(path, zeros))
         return found
 
     def _recording(self, event: Happened) -> Recording | None:
         path = self._inside(event.data.get("path"))
         if path is None or path.suffix != RECORDING_SUFFIX:
             return None
-        began_at = event.data.get("began_at")
-        return Recording(path, began_at if isinstance(began_at, int | float) else None)
+        return Recording(path, _seconds(event.data.get("began_at")))
 
     def _inside(self, name: object) -> Path | None:
         """The file of that name, if it is there and nowhere else than under the folder, links followed."""
@@ -69,8 +70,10 @@ class Recordings:
         return path if path.is_relative_to(self._folder.resolve()) and path.is_file() else None
 
 
-def _times(path: Path, zero: float) -> dict[str, tuple[float, float | None]]:
+def _times(path: Path, zeros: Mapping[str, float | None]) -> dict[str, tuple[float, float | None]]:
+    """By item. `zeros`: time 0 of the call's recordings, by path; a transcript names the one whose times follow."""
     found: dict[str, tuple[float, float | None]] = {}
+    zero = None  # a stream may be recorded from the middle on, or not at all
     try:
         with path.open("rb") as file:
             lines = file.read(LONGEST_TRANSCRIPT).splitlines()
@@ -78,10 +81,17 @@ def _times(path: Path, zero: float) -> dict[str, tuple[float, float | None]]:
         return {}
     for line in lines:
         try:
-            said: dict[str, Any] = orjson.loads(line)
+            told: dict[str, Any] = orjson.loads(line)
         except json.JSONDecodeError:
             continue  # the last one of a process that was killed
-        item_id, began, ended = said.get("item_id"), said.get("began"), said.get("ended")
-        if isinstance(item_id, str) and isinstance(began, int | float):
-            found[item_id] = (zero + began, zero + ended if isinstance(ended, int | float) else None)
+        if told.get("kind") == "recording":
+            zero = zeros.get(str(told.get("path")))
+            continue
+        item_id, began, ended = told.get("item_id"), _seconds(told.get("began")), _seconds(told.get("ended"))
+        if zero is not None and isinstance(item_id, str) and began is not None:
+            found[item_id] = (zero + began, None if ended is None else zero + ended)
     return found
+
+
+def _seconds(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -93,15 +94,25 @@ class Site:
         self.settle()
 
     def record(
-        self, path: Path | None = None, content: bytes = mulaw_header(16000) + b"\x80" * 16000
+        self,
+        path: Path | None = None,
+        content: bytes = mulaw_header(16000) + b"\x80" * 16000,
+        began_at: float = 1000.0,
     ) -> Path:
         """There is a recording at that path, and the call says so."""
         path = path or self.folder / "recordings" / "2027-01-15" / "101530-CA1.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        self.journal.event(SID, "recording", path=str(path), began_at=1000.0)
+        self.journal.event(SID, "recording", path=str(path), began_at=began_at)
         self.settle()
         return path
+
+    def transcribe(self, path: Path, *lines: dict[str, Any]) -> None:
+        """There is a transcript at that path, and the call says so."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\n".join(map(orjson.dumps, lines)) + b"\n{")
+        self.journal.event(SID, "transcript", path=str(path))
+        self.settle()
 
 
 @pytest.fixture
@@ -403,15 +414,30 @@ def test_no_file_outside_of_the_folder_is_served(site: Site) -> None:
 def test_a_transcript_tells_when_something_was_heard(site: Site) -> None:
     site.tell()
     path = site.record()
-    lines = [
-        '{"kind": "said", "item_id": "i1", "began": 1.5, "ended": 2.5}',
-        '{"item_id": "i2", "began": 3}',
-        "{",
-    ]
-    path.with_suffix(".jsonl").write_text("\n".join(lines))
-    site.journal.event(SID, "transcript", path=str(path.with_suffix(".jsonl")))
-    site.settle()
+    site.transcribe(
+        path.with_suffix(".jsonl"),
+        {"kind": "recording", "path": str(path)},
+        {"kind": "said", "item_id": "i1", "began": 1.5, "ended": 2.5},
+        {"kind": "said", "item_id": "i2", "began": 3},
+    )
     assert site.json(f"/console/calls/{SID}.json")["times"] == {"i1": [1001.5, 1002.5], "i2": [1003.0, None]}
+
+
+def test_the_text_has_the_times_of_the_recording_that_a_transcript_names(site: Site) -> None:
+    """The first stream has none: the recording began when it was told to, after a hand-over."""
+    site.tell()
+    began_at = site.json(f"/console/calls/{SID}.json")["call"]["began_at"]
+    path = site.folder / "recordings" / "2.wav"
+    site.transcribe(path.with_name("1.jsonl"), {"kind": "said", "item_id": "i1", "began": 1, "ended": 2})
+    site.transcribe(
+        path.with_suffix(".jsonl"),
+        {"kind": "recording", "path": str(path)},
+        {"kind": "said", "item_id": "i2", "began": 5, "ended": 6},
+    )
+    site.record(path, began_at=began_at + 3600)
+    first, second = site.get(f"/console/calls/{SID}.txt").text.splitlines()
+    assert first.startswith("00:00:"), "when it was told"
+    assert second.startswith("01:00:05.0")
 
 
 # What can be done
