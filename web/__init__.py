@@ -134,13 +134,14 @@ def build_app(preparation: "Preparation") -> "Flask":
     app = Flask("switchboard", static_folder=None)
     visitors = security.register(app, settings)
     Pages(visitors).register(app)
-    Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier).register(app)
+    voice = Voice(settings, tokens, assistants, calls, journal, admission, orders, carrier)
+    voice.register(app)
     streams = MediaStreams(
         settings, tokens, assistants, calls, journal, metrics, outbox, carrier, dialed, live, greetings
     )
     streams.register(app)
     CallApi(dialer, dialed).register(app)
-    Dialed(settings, assistants, dialed, tokens, calls, orders).register(app)
+    Dialed(settings, assistants, dialed, tokens, calls, orders, voice).register(app)
     Softphone(settings, visitors.sessions, calls, admission, History(database), streams).register(app)
     Console(database, calls, orders, Recordings(settings.recordings), assistants).register(app)
     for path, view in (

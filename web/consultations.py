@@ -9,6 +9,7 @@ from actors.carrier import Carrier, CarrierError
 from actors.member import CallError
 from actors.telephony import Target
 from web.twiml import CALL_FIELD, CONSULT_STATUS_PATH, ROOM_FIELD, Documents
+from wire.journal import Then
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,17 @@ def has_left(carrier: Carrier | None, leg_sid: str, within_seconds: float = ASK_
         why = str(error) or "no answer"
         logger.warning("whether %s still waits for the caller is not known: %s", leg_sid, why)
         return False
+
+
+def let_go(carrier: Carrier | None, then: Then, detail: str) -> None:
+    """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
+    leg_sid = detail.partition(" ")[2]
+    if then is not Then.JOIN or not leg_sid or carrier is None:
+        return
+    try:
+        carrier.hang_up(leg_sid)
+    except CarrierError as error:
+        logger.warning("somebody still waits for a caller who has hung up: %s", error)
 
 
 class ConsultDesk:

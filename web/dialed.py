@@ -6,6 +6,8 @@
 
 They come in any order and to any worker, and may come before Twilio has answered the request that placed the call. A
 replayed one opens nothing: a call has its first stream once, and what it says of a call is no news.
+
+The first is the call's fallback URL too: for what came behind a later stream, and was lost, see web/voice.py.
 """
 
 import logging
@@ -22,6 +24,7 @@ from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.calls import Calls
 from web.orders import OrderDesk
+from web.voice import Voice
 from wire.call_progress import is_final
 
 logger = logging.getLogger(__name__)
@@ -42,13 +45,16 @@ class Dialed:
         tokens: StreamTokens,
         calls: Calls,
         orders: OrderDesk,
+        voice: Voice,
     ) -> None:
+        """`voice` answers for what comes behind a stream of such a call."""
         self._settings = settings
         self._assistants = assistants
         self._dialed = dialed
         self._tokens = tokens
         self._calls = calls
         self._orders = orders
+        self._voice = voice
 
     def register(self, app: Flask) -> None:
         """Adds the routes to the app."""
@@ -59,6 +65,8 @@ class Dialed:
     @security.webhook
     def answer(self) -> Response:
         """Somebody has answered."""
+        if (lost := self._voice.lost()) is not None:
+            return lost
         token, call_sid = _token(), _call_sid()
         documents = self._documents(None)
         try:
@@ -74,6 +82,9 @@ class Dialed:
         except NotOurs:
             logger.warning("call %s is hung up: it was not placed with this token", call_sid)
         except TokenRefused as refused:
+            if _field("ErrorUrl"):  # Twilio asks for a way out, and somebody holds a telephone
+                logger.warning("call %s gets the fallback, it has had its stream: %s", call_sid, refused)
+                return _xml(documents.fallback())
             logger.warning("call %s is hung up, it has had its stream: %s", call_sid, refused)
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", call_sid, error)

@@ -174,7 +174,7 @@ class Dialer:
             call.number,
             call.caller_id,
             url=document,
-            # If the first answer is lost, somebody holds a telephone in which nothing happens.
+            # If an answer is lost, somebody holds a telephone in which nothing happens.
             fallback_url=document,
             status_callback=dial_url(base_url, CALL_STATUS_PATH, token),
             timeout_seconds=outbound.timeout_seconds,

@@ -55,8 +55,8 @@ class Plan:
 def plan(number: OwnedNumber, base_url: str) -> Plan:
     """The webhook is set in any case; a fallback and a status callback where there is none, or one of ours.
 
-    The fallback is the same webhook: asked again, another worker answers. The status callback tells how a call ended
-    whose process was gone by then.
+    The fallback is the same webhook: asked again, another worker answers, also for what comes behind a stream; see
+    web/lost_answer.py. The status callback tells how a call ended whose process was gone by then.
     """
     if not base_url.startswith("https:"):
         return Plan({}, obstacle="Twilio cannot reach a PUBLIC_URL that is not https; set one that it can")

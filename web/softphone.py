@@ -35,6 +35,7 @@ from store.tokens import TokenRefused, ticket
 from web import security, visitors
 from web.admission import Admission, Refusal
 from web.calls import Calls
+from web.consultations import let_go
 from web.media import MediaStream, MediaStreams
 from web.sessions import Session, Sessions
 from web.sockets import PhoneSocket
@@ -47,7 +48,7 @@ from web.twiml import (
     TOKEN_PARAMETER,
     WAIT_SECONDS,
 )
-from web.voice import HUNG_UP, NOT_RESUMED, let_go
+from web.voice import HUNG_UP, NOT_RESUMED
 from wire.journal import Then
 from wire.phone_number import SOFTPHONE, SWITCHBOARD
 

@@ -12,15 +12,17 @@ worker, and brings back in the stream's parameters what was put there here.
     POST /twiml/recorded              thanks for the message
 
 A worker that is about to end answers with a redirect to the same where it would with a stream, for another to take.
+Where the answer of the second or third is lost, Twilio asks the fallback URL, which is the first, and has it there.
 """
 
 import logging
 import re
+from collections.abc import Mapping
 
 from flask import Flask, Response, request
 
 from actors.assistants import Assistants
-from actors.carrier import Carrier, CarrierError
+from actors.carrier import Carrier
 from actors.messages import ConsultAccepted, ConsultEnded
 from config import WEBHOOK_PATH, Settings
 from store.database import StoreError
@@ -30,7 +32,8 @@ from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.admission import PASSING, Admission
 from web.calls import Calls
-from web.consultations import has_left
+from web.consultations import has_left, let_go
+from web.lost_answer import lost_answer
 from web.orders import OrderDesk
 from wire.journal import Then
 from wire.phone_number import shortened
@@ -96,11 +99,13 @@ class Voice:
                 "CallSid is missing, or not CA and 32 hexadecimal digits. Twilio's voice webhook asks here.\n"
             )
             return Response(text, 400, content_type="text/plain; charset=utf-8")
-        documents = self._documents()
-        caller, called, rounds = _field("From"), _field("To"), _count(twiml.ROUNDS_FIELD)
+        if (lost := self.lost()) is not None:
+            return lost
+        documents, query = self._documents(), request.args
+        caller, called, rounds = _field("From"), _field("To"), _count(query, twiml.ROUNDS_FIELD)
         logger.info("call %s from %s to %s", call_sid, shortened(caller), shortened(called))
         if self._calls.draining:
-            return self._elsewhere(documents, WEBHOOK_PATH, {twiml.ROUNDS_FIELD: rounds}, call_sid)
+            return self._elsewhere(documents, WEBHOOK_PATH, {twiml.ROUNDS_FIELD: rounds}, query, call_sid)
         try:
             if refusal := self._admission.refusal(caller):
                 logger.warning("call %s is not taken: %s", call_sid, refusal)
@@ -112,9 +117,24 @@ class Voice:
             logger.warning("call %s gets the fallback, it has had its stream: %s", call_sid, refused)
         return _xml(documents.fallback())
 
+    def lost(self) -> Response | None:
+        """The answer that Twilio did not get from `ended` or `transferred`, if it asks the fallback URL for that.
+
+        For the views that are fallback URLs, which have the same policy.
+        """
+        lost = lost_answer(request.values, security.base_url(self._settings))
+        if lost is None:
+            return None
+        logger.warning("call %s did not get the answer of %s", plain(_field("CallSid")), lost.path)
+        answer = self._behind_stream if lost.path == twiml.ENDED_PATH else self._behind_transfer
+        return answer(lost.query)
+
     @security.webhook
     def ended(self) -> Response:
         """A stream has ended: because the call has, or because whoever held it could not hold it any longer."""
+        return self._behind_stream(request.args)
+
+    def _behind_stream(self, query: Mapping[str, str]) -> Response:
         call_sid, status = _field("CallSid"), _field("CallStatus")
         logger.info("stream of call %s has ended, call is %s", plain(call_sid), plain(status))
         documents = self._documents()
@@ -127,14 +147,15 @@ class Voice:
                     self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
                     let_go(self._carrier, then, detail)
                 return _xml(documents.nothing())
-            stream = _count(twiml.STREAM_FIELD)
+            stream = _count(query, twiml.STREAM_FIELD)
             if then in _ONCE and self._tokens.missed(call_sid, stream):
                 then, detail = Then.RESUME, ""  # it was done behind the last stream that has begun
             match then:
                 case Then.HANG_UP:
                     return _xml(documents.hang_up())
                 case Then.RESUME | Then.SEND_DIGITS:
-                    return self._resume(documents, call_sid, detail, planned=then is Then.SEND_DIGITS)
+                    planned = then is Then.SEND_DIGITS
+                    return self._resume(documents, call_sid, query, detail, planned)
                 case Then.TRANSFER:
                     return _xml(documents.transfer(detail, stream))
                 case Then.JOIN:
@@ -143,7 +164,7 @@ class Voice:
                         return _xml(documents.join(room, stream))
                     # The caller would be alone in that room, in silence, for as long as a call may last.
                     self._journal.event(call_sid, "transfer failed", reason="who took the call has left")
-                    return self._resume(documents, call_sid, planned=True)
+                    return self._resume(documents, call_sid, query, planned=True)
         except StoreError as error:
             logger.error("call %s gets the fallback: %s", plain(call_sid), error)
         return _xml(documents.nothing() if status in _OVER else documents.fallback())
@@ -152,6 +173,7 @@ class Voice:
         self,
         documents: twiml.Documents,
         call_sid: str,
+        query: Mapping[str, str],
         digits: str = "",
         planned: bool = False,
         path: str = twiml.ENDED_PATH,
@@ -160,9 +182,9 @@ class Voice:
 
         `path`: where to ask again.
         """
-        stream = _count(twiml.STREAM_FIELD)
+        stream = _count(query, twiml.STREAM_FIELD)
         if self._calls.draining:
-            return self._elsewhere(documents, path, {twiml.STREAM_FIELD: stream}, call_sid)
+            return self._elsewhere(documents, path, {twiml.STREAM_FIELD: stream}, query, call_sid)
         try:
             missed = self._tokens.missed(call_sid, stream)
             token = self._tokens.issue(call_sid, after=stream, planned=planned)
@@ -178,20 +200,23 @@ class Voice:
     @security.webhook
     def transferred(self) -> Response:
         """A transfer is over, or nobody took it."""
+        return self._behind_transfer(request.args)
+
+    def _behind_transfer(self, query: Mapping[str, str]) -> Response:
         call_sid, status = _field("CallSid"), _field("DialCallStatus")
         logger.info("transfer of call %s: %s", plain(call_sid), plain(status))
         documents = self._documents()
         if status in _ANSWERED or _field("CallStatus") in _OVER:
             return _xml(documents.hang_up())
-        if _count(twiml.STREAM_FIELD):
+        if _count(query, twiml.STREAM_FIELD):
             if status:  # else it was noted by the server that has sent it here
                 self._journal.event(call_sid, "transfer failed", reason=plain(status))
             try:
-                return self._resume(documents, call_sid, planned=True, path=twiml.TRANSFERRED_PATH)
+                return self._resume(documents, call_sid, query, planned=True, path=twiml.TRANSFERRED_PATH)
             except StoreError as error:
                 logger.error("call %s gets the fallback: %s", plain(call_sid), error)
                 return _xml(documents.fallback())
-        return _xml(documents.not_transferred(of_overflow=_count(twiml.OVERFLOW_FIELD) > 0))
+        return _xml(documents.not_transferred(of_overflow=_count(query, twiml.OVERFLOW_FIELD) > 0))
 
     @security.webhook
     def consult(self) -> Response:
@@ -251,9 +276,14 @@ class Voice:
         return Response(status=204)
 
     def _elsewhere(
-        self, documents: twiml.Documents, path: str, fields: dict[str, int], call_sid: str
+        self,
+        documents: twiml.Documents,
+        path: str,
+        fields: dict[str, int],
+        query: Mapping[str, str],
+        call_sid: str,
     ) -> Response:
-        again = documents.wait(path, fields | {twiml.WAITS_FIELD: _count(twiml.WAITS_FIELD)})
+        again = documents.wait(path, fields | {twiml.WAITS_FIELD: _count(query, twiml.WAITS_FIELD)})
         if again is None:
             logger.warning(
                 "call %s gets the fallback: no server takes it but this, which ends", plain(call_sid)
@@ -271,17 +301,6 @@ class Voice:
         return twiml.Documents(assistant, base_url, caller, called, outbound=outbound)
 
 
-def let_go(carrier: Carrier | None, then: Then, detail: str) -> None:
-    """The caller hung up on the way to somebody: who waits for them need not do so any longer."""
-    leg_sid = detail.partition(" ")[2]
-    if then is not Then.JOIN or not leg_sid or carrier is None:
-        return
-    try:
-        carrier.hang_up(leg_sid)
-    except CarrierError as error:
-        logger.warning("somebody still waits for a caller who has hung up: %s", error)
-
-
 def plain(text: str) -> str:
     """What a request says, for the log: on one line, and not a long one."""
     return ascii(text[:200])[1:-1]
@@ -291,9 +310,9 @@ def _field(name: str) -> str:
     return request.values.get(name, "")
 
 
-def _count(name: str) -> int:
-    """A number that we ourselves put into the URL's query; 0 if it is not there."""
-    text = request.args.get(name, "")
+def _count(query: Mapping[str, str], name: str) -> int:
+    """A number that we ourselves put into a URL's query; 0 if it is not there."""
+    text = query.get(name, "")
     return int(text) if _COUNT.fullmatch(text) else 0
 
 

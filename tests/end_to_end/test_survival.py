@@ -3,9 +3,10 @@
 import json
 import os
 import signal
+import socket
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from store.database import Database
 from store.journal import CallJournal
 from tests.end_to_end.phrasebook import Phrasebook, spoken
 from tests.end_to_end.relay import Relay, first_ready
-from tests.end_to_end.stage import EVER, PATIENCE, Stage, server_settings
+from tests.end_to_end.stage import EVER, PATIENCE, Stage, ask, server_settings
 from tests.probe import wait_until
 
 CALLS = 20
@@ -69,6 +70,22 @@ class Call:
     phone: Phone
     listens: bool = False
     speech: Utterance | None = None
+
+
+class LateBalancer(Relay):
+    """Sends what begins like this, the first time, to a machine that is dead: whoever asked gets no answer."""
+
+    def __init__(self, choose: Callable[[], str], lost: bytes) -> None:
+        super().__init__(choose)
+        self._lost = lost
+        self.has_lost = False
+
+    def _serve(self, client: socket.socket) -> None:
+        if not self.has_lost and client.recv(len(self._lost), socket.MSG_PEEK) == self._lost:
+            self.has_lost = True
+            client.close()
+            return
+        super()._serve(client)
 
 
 @contextmanager
@@ -296,6 +313,32 @@ def test_the_calls_of_a_killed_worker_go_on_in_its_successor(tmp_path: Path) -> 
     check_stories(database_url(tmp_path), calls, results, model.sessions[CALLS:])
     longest = report("kill -9 of the only worker", calls, results)
     assert longest < DEAD_AIR_MS + MEASURED_MS
+
+
+def test_a_call_goes_on_though_what_twilio_asks_behind_its_stream_still_goes_to_the_dead(
+    tmp_path: Path,
+) -> None:
+    with (
+        model_and_script() as (model, script),
+        LateBalancer(lambda: balanced([server.url]), b"POST /twiml/ended") as balancer,
+    ):
+        address = f"http://{balancer.address}"
+        own = settings(model, tmp_path, WORKERS="1", PUBLIC_URL=address)
+        with ServerProcess(own, tmp_path) as server:
+            stage = Stage(server, model, script)
+            stage.url = address
+            with stage.call(fallback_url=f"{address}/twiml") as (phone, _):
+                os.kill(children(server)[0], signal.SIGKILL)
+                phone.await_stream(RESUMED_SECONDS, number=2)
+                ask(phone, script.audio("What time is it?"))
+                phone.hang_up()
+                result = phone.await_end(PATIENCE)
+    assert balancer.has_lost
+    assert [error.code for error in result.errors if "/twiml/ended" in error.message] == [11200]
+    assert not any(isinstance(event, Spoke) for event in result.events)
+    [second] = last_of_each(model.sessions)
+    texts = [item.text for item in second.items]
+    assert (texts[0], texts[-1]) == ("Hello there", NOON), "the same conversation"
 
 
 def test_a_reload_cuts_none_of_twenty_calls(tmp_path: Path) -> None:

@@ -14,15 +14,18 @@ from actors.carrier import Carrier
 from config import Settings
 from store.database import Database
 from store.dialed import DialedCalls
+from store.journal import CallJournal
 from store.orders import Orders
 from store.tokens import StreamTokens
 from tests.web.conftest import IdleCall
 from web import security
+from web.admission import Admission
 from web.call_api import CallApi
 from web.calls import Calls
 from web.dialed import Dialed
 from web.dialing import Dialer
 from web.orders import OrderDesk
+from web.voice import Voice
 from wire.signature import SIGNATURE_HEADER, sign
 
 AUTH_TOKEN = "12345"
@@ -109,7 +112,11 @@ class OutboundServer:
         CallApi(dialer, self.dialed).register(app)
         self.tokens = StreamTokens(self.database, 60)
         desk = OrderDesk(self.orders, self.calls)
-        Dialed(settings, assistants, self.dialed, self.tokens, self.calls, desk).register(app)
+        self.journal = CallJournal(self.database)
+        admission = Admission(self.calls, self.journal, 2, None, lambda: 1800)
+        voice = Voice(settings, self.tokens, assistants, self.calls, self.journal, admission, desk)
+        voice.register(app)
+        Dialed(settings, assistants, self.dialed, self.tokens, self.calls, desk, voice).register(app)
         self.client = app.test_client()
 
     def ask(self, method: str, path: str = "/calls", body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -156,6 +163,7 @@ class OutboundServer:
 
     def close(self) -> None:
         self.calls.drain(5)
+        self.journal.close()
         self.database.close()
 
 

@@ -61,6 +61,40 @@ def test_a_webhook_that_is_replayed_opens_nothing(server: OutboundServer, logs: 
     assert verbs(server.twilio(answer, CallSid=OTHER_CALL)[1]) == ["Hangup"]
 
 
+def test_a_call_whose_stream_and_question_went_to_a_dead_machine_goes_on(
+    server: OutboundServer, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"call {CALL} did not get the answer of /twiml/ended")
+    server.place()
+    answer = urls(server)["answer"]
+    server.tokens.spend(parameters(server.twilio(answer)[1])["token"], CALL)
+    asked = f"{PUBLIC}/twiml/ended?stream=1"
+    _, text = server.twilio(answer, CallStatus="in-progress", ErrorCode="11200", ErrorUrl=asked)
+    told = parameters(text)
+    assert (told["resumed"], told["direction"]) == ("1", "outbound")
+    assert server.tokens.spend(told["token"], CALL) == 2
+
+
+@pytest.mark.parametrize("asked", ["/twiml/recorded", "/twiml/dialed?dial=x"])
+def test_who_holds_a_telephone_when_something_fails_is_not_hung_up_without_a_word(
+    server: OutboundServer, logs: ExpectedLogs, asked: str
+) -> None:
+    logs.expect(f"call {CALL} gets the fallback, it has had its stream")
+    server.place()
+    answer = urls(server)["answer"]
+    server.tokens.spend(parameters(server.twilio(answer)[1])["token"], CALL)
+    failed = {"CallStatus": "in-progress", "ErrorCode": "11200", "ErrorUrl": PUBLIC + asked}
+    assert verbs(server.twilio(answer, **failed)[1]) == ["Say", "Hangup"]
+
+
+def test_a_first_answer_that_was_lost_is_given_again(server: OutboundServer) -> None:
+    server.place()
+    answer = urls(server)["answer"]
+    server.twilio(answer)
+    _, text = server.twilio(answer, ErrorCode="11200", ErrorUrl=answer)
+    assert server.tokens.spend(parameters(text)["token"], CALL) == 1
+
+
 @pytest.mark.parametrize("query", ["", "?dial=", "?dial=nonsense"])
 def test_a_call_that_was_not_placed_gets_no_stream(
     server: OutboundServer, logs: ExpectedLogs, query: str

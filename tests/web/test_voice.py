@@ -473,6 +473,114 @@ def test_a_call_that_is_over_keeps_the_outcome_that_was_told(server: Server, jou
     assert (stored.outcome, stored.then) == ("ended", Then.FALLBACK)
 
 
+# Answers that Twilio did not get
+
+
+def lost(client: FlaskClient, path: str, code: str = "11200", **fields: str) -> str:
+    """What it is answered with at the fallback URL, after it has asked there and nothing came."""
+    fields = {"CallStatus": "in-progress", "ErrorCode": code, "ErrorUrl": PUBLIC + path, **fields}
+    status, text = twilio(client, "/twiml", **fields)
+    assert status == 200
+    return text
+
+
+@pytest.mark.parametrize("asked", ["/twiml/ended?stream=1", "/twiml/ended?stream=1&waits=2"])
+def test_a_call_whose_stream_and_question_went_to_a_dead_machine_goes_on(
+    server: Server, journal: CallJournal, logs: ExpectedLogs, asked: str
+) -> None:
+    logs.expect(f"call {CALL} did not get the answer of /twiml/ended")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    text = lost(server.client, asked)
+    assert f'action="{PUBLIC}/twiml/ended?stream=2"' in text
+    assert stream(server, text) == 2
+
+
+@pytest.mark.parametrize(("then", "found"), [(Then.HANG_UP, ["Hangup"]), (Then.FALLBACK, ["Say", "Hangup"])])
+def test_a_call_whose_question_was_lost_ends_as_it_would_have(
+    client: FlaskClient, journal: CallJournal, logs: ExpectedLogs, then: Then, found: list[str]
+) -> None:
+    logs.expect("did not get the answer")
+    began(journal)
+    ended(journal, then)
+    assert verbs(lost(client, "/twiml/ended?stream=1")) == found
+
+
+def test_a_call_that_is_over_when_its_question_is_lost_has_an_end(
+    server: Server, journal: CallJournal, logs: ExpectedLogs
+) -> None:
+    logs.expect("did not get the answer")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    assert verbs(lost(server.client, "/twiml/ended?stream=1", CallStatus="completed")) == []
+    stored = journal.load(CALL)
+    assert stored is not None
+    assert stored.outcome == "hung_up"
+
+
+def test_a_server_that_ends_lets_others_give_the_answer_that_was_lost(
+    client: FlaskClient, journal: CallJournal, calls: Calls, logs: ExpectedLogs
+) -> None:
+    logs.expect("did not get the answer")
+    began(journal)
+    calls.drain(0)
+    text = lost(client, "/twiml/ended?stream=1&waits=2")
+    assert ElementTree.fromstring(text).findtext("Redirect") == f"{PUBLIC}/twiml/ended?stream=1&waits=3"
+
+
+@pytest.mark.parametrize("status", ["absent", "no-answer"])
+def test_who_could_not_be_put_through_is_with_the_assistant_again_though_that_was_lost(
+    server: Server, journal: CallJournal, logs: ExpectedLogs, status: str
+) -> None:
+    """Whether the fallback URL is told what the lost question told, Twilio does not say."""
+    logs.expect("did not get the answer of /twiml/transferred")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    ended(journal, Then.TRANSFER)
+    text = lost(server.client, "/twiml/transferred?stream=1", DialCallStatus=status)
+    assert stream(server, text) == 2
+
+
+def test_who_was_put_through_is_not_called_back_though_that_was_lost(
+    client: FlaskClient, logs: ExpectedLogs
+) -> None:
+    logs.expect("did not get the answer of /twiml/transferred")
+    assert verbs(lost(client, "/twiml/transferred?stream=1", DialCallStatus="completed")) == ["Hangup"]
+
+
+def test_a_first_answer_that_was_lost_is_given_again(server: Server) -> None:
+    lost_token = parameters(twilio(server.client, "/twiml")[1])["token"]
+    text = lost(server.client, "/twiml")
+    assert parameters(text)["token"] != lost_token
+    assert stream(server, text) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [("/twiml/recorded", "11200"), ("/twiml/ended/x?stream=1", "11200"), ("/twiml/ended?stream=1", "13223")],
+)
+def test_whatever_else_fails_leads_to_the_fallback(
+    server: Server, journal: CallJournal, logs: ExpectedLogs, asked: str, code: str
+) -> None:
+    """An answer that came and could not be followed would not be better for being given again."""
+    logs.expect("gets the fallback, it has had its stream")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    assert verbs(lost(server.client, asked, code)) == ["Say", "Hangup"]
+
+
+def test_a_captured_request_for_a_lost_answer_opens_no_second_stream(
+    server: Server, journal: CallJournal, logs: ExpectedLogs
+) -> None:
+    logs.expect("did not get the answer")
+    logs.expect(f"call {CALL} gets the fallback: stream token refused: replayed")
+    stream(server, twilio(server.client, "/twiml")[1])
+    began(journal)
+    stream(server, lost(server.client, "/twiml/ended?stream=1"))
+    began(journal)
+    assert verbs(lost(server.client, "/twiml/ended?stream=1")) == ["Say", "Hangup"]
+
+
 # A server that is about to end
 
 
