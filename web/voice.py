@@ -53,6 +53,7 @@ _PLACED = "outbound-api"
 _ANSWERED = frozenset({"completed", "answered"})
 _ONCE = frozenset({Then.SEND_DIGITS, Then.TRANSFER, Then.JOIN})
 """What is done behind the stream that was left for it, and behind no other."""
+_PUT_THROUGH = frozenset({Then.TRANSFER, Then.JOIN})
 
 
 class Voice:
@@ -142,12 +143,15 @@ class Voice:
             stored = self._journal.load(call_sid)
             documents = self._documents(stored)
             then, detail = (Then.RESUME, "") if stored is None else (stored.then, stored.detail)
+            stream = _count(query, twiml.STREAM_FIELD)
             if status in _OVER:
                 if stored is not None and then not in (Then.HANG_UP, Then.FALLBACK):
-                    self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+                    # The number's status callback names no stream, and comes when a transfer is over as well: that
+                    # call ended for us when it was put through, as in store.calls.settle.
+                    if stream or then not in _PUT_THROUGH:
+                        self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
                     let_go(self._carrier, then, detail)
                 return _xml(documents.nothing())
-            stream = _count(query, twiml.STREAM_FIELD)
             if then in _ONCE and self._tokens.missed(call_sid, stream):
                 then, detail = Then.RESUME, ""  # it was done behind the last stream that has begun
             match then:
@@ -206,9 +210,12 @@ class Voice:
         call_sid, status = _field("CallSid"), _field("DialCallStatus")
         logger.info("transfer of call %s: %s", plain(call_sid), plain(status))
         documents = self._documents()
+        stream = _count(query, twiml.STREAM_FIELD)
         if status in _ANSWERED or _field("CallStatus") in _OVER:
+            if stream and status and status not in _ANSWERED:
+                self._gave_up(call_sid)
             return _xml(documents.hang_up())
-        if _count(query, twiml.STREAM_FIELD):
+        if stream:
             if status:  # else it was noted by the server that has sent it here
                 self._journal.event(call_sid, "transfer failed", reason=plain(status))
             try:
@@ -217,6 +224,17 @@ class Voice:
                 logger.error("call %s gets the fallback: %s", plain(call_sid), error)
                 return _xml(documents.fallback())
         return _xml(documents.not_transferred(of_overflow=_count(query, twiml.OVERFLOW_FIELD) > 0))
+
+    def _gave_up(self, call_sid: str) -> None:
+        """The caller hung up before anybody took the transfer, for which the call was left."""
+        try:
+            stored = self._journal.load(call_sid)
+        except StoreError as error:
+            logger.error("call %s stays filed as transferred: %s", plain(call_sid), error)
+            return
+        if stored is not None and stored.then in _PUT_THROUGH:
+            self._journal.ended(call_sid, HUNG_UP, Then.HANG_UP)
+            let_go(self._carrier, stored.then, stored.detail)
 
     @security.webhook
     def consult(self) -> Response:

@@ -32,6 +32,7 @@ from wire.transcript import Entry
 
 pytestmark = pytest.mark.slow
 
+OURS = "+15550100002"
 WORKSHOP, SALES = "+15550100008", "+15550100009"
 CARD = "7391468205"
 FAILED = "The result of your last function call"
@@ -158,6 +159,8 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
         network = PhoneNetwork(
             AUTH_TOKEN, server_url=settings["PUBLIC_URL"], speak=lambda text: tone(300, 900)
         )
+        # What `setup-number` writes there: Twilio tells when the whole call is over.
+        network.own(OURS).status_callback = f"{settings['PUBLIC_URL']}/twiml/ended"
         with network, TwilioRest(network) as rest:
             settings |= {
                 "ASSISTANT": str(directory / "assistant.toml"),
@@ -190,7 +193,19 @@ def test_a_caller_is_put_through_and_the_call_is_over_after_that(exchange: Excha
     sales.await_assistant(PATIENCE, 0.0)
     sales.hang_up()
     assert finished(phone).reason == "hangup"
+    exchange.stage.await_log(f"stream of call {phone.call_sid} has ended, call is completed")
     assert exchange.outcome(phone.call_sid) == "transferred"
+
+
+def test_a_caller_who_gives_up_while_it_rings_has_hung_up(exchange: Exchange, line: Any) -> None:
+    phone, _ = line
+    exchange.network.callees[SALES] = NoAnswer()
+    exchange.ask(phone, "Sales please")
+    sales = exchange.network.await_call(SALES, PATIENCE)
+    phone.hang_up()
+    assert sales.await_end(PATIENCE).reason == "canceled"
+    finished(phone)
+    wait_until(lambda: exchange.outcome(phone.call_sid) == "hung_up", "it is filed so", PATIENCE)
 
 
 @pytest.mark.parametrize("callee", [Busy(), NoAnswer(after_s=0.3)])

@@ -131,6 +131,70 @@ def test_who_hangs_up_during_a_transfer_is_not_called_back_into_it(
     assert verbs(text) == ["Hangup"]
 
 
+def filed(journal: CallJournal) -> tuple[str, float | None]:
+    """The call's outcome, and when it ended."""
+    stored = journal.load(CALL)
+    assert stored is not None
+    return stored.outcome, stored.ended_at
+
+
+@pytest.mark.parametrize(("then", "detail"), [(Then.TRANSFER, PERSON), (Then.JOIN, f"{ROOM} {LEG}")])
+def test_a_call_that_was_put_through_stays_filed_as_transferred_when_it_is_over(
+    server: Server, journal: CallJournal, carrier: FakeCarrier, then: Then, detail: str
+) -> None:
+    """What the two said to each other is no part of it, as with calls that we have placed."""
+    left(journal, then, detail)
+    before = filed(journal)
+    assert verbs(ask(server.client)) == ["Dial"]
+    twilio(server.client, "/twiml/transferred?stream=1", DialCallStatus="completed", CallStatus="completed")
+    assert verbs(twilio(server.client, "/twiml/ended", CallStatus="completed")[1]) == []
+    assert filed(journal) == before == ("transferred", before[1])
+    assert carrier.ended == ([LEG] if then is Then.JOIN else [])
+
+
+@pytest.mark.parametrize(
+    "paths", [["/twiml/ended?stream=1", "/twiml/ended"], ["/twiml/ended", "/twiml/ended?stream=1"]]
+)
+def test_who_hangs_up_before_they_are_put_through_is_filed_as_such_in_whatever_order_that_is_told(
+    server: Server, journal: CallJournal, paths: list[str]
+) -> None:
+    left(journal, Then.TRANSFER, PERSON)
+    for each in paths:
+        assert verbs(twilio(server.client, each, CallStatus="completed")[1]) == []
+    assert filed(journal)[0] == "hung_up"
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("canceled", "hung_up"),
+        ("no-answer", "hung_up"),
+        ("answered", "transferred"),
+        ("absent", "transferred"),
+    ],
+)
+def test_who_gives_up_while_it_rings_was_not_transferred(
+    server: Server, journal: CallJournal, status: str, outcome: str
+) -> None:
+    left(journal, Then.TRANSFER, PERSON)
+    ask(server.client)
+    twilio(server.client, "/twiml/ended", CallStatus="completed")
+    asked = {"DialCallStatus": status, "CallStatus": "completed"}
+    assert verbs(twilio(server.client, "/twiml/transferred?stream=1", **asked)[1]) == ["Hangup"]
+    assert filed(journal)[0] == outcome
+
+
+def test_a_caller_who_gives_up_while_the_database_is_gone_gets_no_error(
+    server: Server, journal: CallJournal, database: Database, logs: ExpectedLogs
+) -> None:
+    logs.expect("stays filed as transferred: database .*no such table")
+    left(journal, Then.TRANSFER, PERSON)
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE calls")
+    asked = {"DialCallStatus": "canceled", "CallStatus": "completed"}
+    assert verbs(twilio(server.client, "/twiml/transferred?stream=1", **asked)[1]) == ["Hangup"]
+
+
 def test_keys_are_pressed_and_the_conversation_goes_on_behind_them(
     server: Server, journal: CallJournal
 ) -> None:
