@@ -141,7 +141,7 @@ def build_app(preparation: "Preparation") -> "Flask":
     )
     streams.register(app)
     CallApi(dialer, dialed).register(app)
-    Dialed(settings, assistants, dialed, tokens, calls, orders, voice).register(app)
+    Dialed(settings, assistants, dialed, tokens, calls, orders, voice, carrier).register(app)
     Softphone(settings, visitors.sessions, calls, admission, History(database), streams).register(app)
     Console(database, calls, orders, Recordings(settings.recordings), assistants).register(app)
     for path, view in (

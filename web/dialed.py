@@ -12,10 +12,12 @@ The first is the call's fallback URL too: for what came behind a later stream, a
 
 import logging
 import re
+import threading
 
 from flask import Flask, Response, request
 
 from actors.assistants import Assistants
+from actors.carrier import Carrier
 from actors.messages import AnsweredBy
 from config import Settings
 from store.database import StoreError
@@ -23,6 +25,7 @@ from store.dialed import DialedCalls, NotOurs
 from store.tokens import StreamTokens, TokenRefused
 from web import security, twiml
 from web.calls import Calls
+from web.dialing import give_up
 from web.orders import OrderDesk
 from web.voice import Voice
 from wire.call_progress import is_final
@@ -46,8 +49,9 @@ class Dialed:
         calls: Calls,
         orders: OrderDesk,
         voice: Voice,
+        carrier: Carrier | None,
     ) -> None:
-        """`voice` answers for what comes behind a stream of such a call."""
+        """`voice` answers for what comes behind a stream of such a call. `carrier`: None where none is placed."""
         self._settings = settings
         self._assistants = assistants
         self._dialed = dialed
@@ -55,6 +59,7 @@ class Dialed:
         self._calls = calls
         self._orders = orders
         self._voice = voice
+        self._carrier = carrier
 
     def register(self, app: Flask) -> None:
         """Adds the routes to the app."""
@@ -98,6 +103,9 @@ class Dialed:
         try:
             call = self._dialed.told(_token(), call_sid, _field("CallStatus"))
             logger.info("call %s is %s", call_sid, call.status)
+            if call.canceled and not is_final(call.status):
+                # Whoever gave it up may not have known its CallSid: Twilio's answer with that was late, or lost.
+                self._give_up(call_sid)
         except NotOurs:
             return _unheard(call_sid)
         except StoreError as error:
@@ -121,6 +129,17 @@ class Dialed:
         except StoreError as error:
             return _lost(call_sid, error)
         return Response(status=204)
+
+    def _give_up(self, call_sid: str) -> None:
+        if self._carrier is None:
+            return
+        try:
+            # In a thread of its own, because Twilio waits for the answer here, and may be slow to give one there.
+            threading.Thread(
+                target=give_up, args=(self._carrier, call_sid), name=f"giving up {call_sid}", daemon=True
+            ).start()
+        except RuntimeError as error:  # no thread to be had; the next notice tries again
+            logger.warning("call %s is not wanted any more, and goes on: %s", call_sid, error)
 
     def _documents(self, name: str | None) -> twiml.Documents:
         ours, base_url = _field("From"), security.base_url(self._settings)

@@ -191,11 +191,7 @@ class Dialer:
             logger.error("call %s is placed, and the database is not told as which one: %s", call.id, error)
             return replace(call, call_sid=call_sid)
         if placed is None or (placed.canceled and not is_final(placed.status)):
-            # It was given up, or erased, while Twilio was asked.
-            try:
-                carrier.hang_up(call_sid)
-            except CarrierError as error:
-                logger.warning("call %s is not wanted any more, and goes on: %s", call_sid, error)
+            give_up(carrier, call_sid)  # it was, or was erased, while Twilio was asked
         return placed or call
 
     def _refused(self, call: DialedCall, error: CarrierError) -> DialError:
@@ -211,6 +207,14 @@ class Dialer:
             if certain:
                 known = replace(known, status=FAILED, outcome=REFUSED)
         return DialError(problem, str(error), call=known, carrier_code=error.code)
+
+
+def give_up(carrier: Carrier, call_sid: str) -> None:
+    """End a call that nobody wants any more. Any thread; takes its time. Where that fails, the log says so."""
+    try:
+        carrier.hang_up(call_sid)
+    except CarrierError as error:
+        logger.warning("call %s is not wanted any more, and goes on: %s", call_sid, error)
 
 
 def _repeated(call: DialedCall, request: DialRequest, assistant: str) -> DialedCall:

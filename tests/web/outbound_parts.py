@@ -1,5 +1,6 @@
 """A server that places calls, with a carrier that only remembers what it was asked."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from store.dialed import DialedCalls
 from store.journal import CallJournal
 from store.orders import Orders
 from store.tokens import StreamTokens
+from tests.probe import PATIENCE_SECONDS
 from tests.web.conftest import IdleCall
 from web import security
 from web.admission import Admission
@@ -50,6 +52,9 @@ class FakeCarrier(Carrier):
         self.ended: list[str] = []
         self.trouble: Exception | None = None
         self.call_sid = CALL
+        self.answers = threading.Event()
+        """Cleared, the end of a call waits for it."""
+        self.answers.set()
 
     def place(self, to: str, caller_id: str, **options: Any) -> str:
         self.placed.append({"to": to, "caller_id": caller_id, **options})
@@ -58,6 +63,7 @@ class FakeCarrier(Carrier):
         return self.call_sid
 
     def hang_up(self, call_sid: str) -> bool:
+        assert self.answers.wait(PATIENCE_SECONDS)
         self.ended.append(call_sid)
         if self.trouble is not None:
             raise self.trouble
@@ -116,7 +122,8 @@ class OutboundServer:
         admission = Admission(self.calls, self.journal, 2, None, lambda: 1800)
         voice = Voice(settings, self.tokens, assistants, self.calls, self.journal, admission, desk)
         voice.register(app)
-        Dialed(settings, assistants, self.dialed, self.tokens, self.calls, desk, voice).register(app)
+        given_to_views = self.dialed, self.tokens, self.calls, desk, voice, self.carrier
+        Dialed(settings, assistants, *given_to_views).register(app)
         self.client = app.test_client()
 
     def ask(self, method: str, path: str = "/calls", body: Any = None, **headers: str) -> tuple[int, Any]:

@@ -1,14 +1,17 @@
 """What Twilio asks and tells about calls that we have placed."""
 
+import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from actors.carrier import CarrierError
 from store.database import StoreError
 from store.history import History
 from tests.conftest import ExpectedLogs
+from tests.probe import wait_until
 from tests.web.conftest import Line
 from tests.web.outbound_parts import CALL, OTHER_CALL, OURS, PERSON, PUBLIC, OutboundServer, outbound_server
 
@@ -123,6 +126,82 @@ def test_a_call_that_nobody_wants_any_more_is_hung_up_when_it_is_answered(server
     call = server.place()
     server.ask("DELETE", f"/calls/{call['id']}")
     assert verbs(server.twilio(urls(server)["answer"])[1]) == ["Hangup"]
+
+
+def given_up_unplaced(server: OutboundServer, logs: ExpectedLogs) -> str:
+    """The status URL of a call that was given up before anybody knew its CallSid."""
+    logs.expect("call .* is not placed: no answer")
+    server.carrier.trouble = CarrierError("no answer")
+    status, answer = server.ask("POST", body={"to": PERSON})
+    assert (status, answer["call"]["call_sid"]) == (504, None)
+    assert server.ask("DELETE", f"/calls/{answer['call']['id']}")[0] == 202
+    assert server.carrier.ended == []
+    server.carrier.trouble = None
+    return urls(server)["status"]
+
+
+@pytest.mark.parametrize("status", ["initiated", "ringing", "in-progress"])
+def test_a_call_that_was_given_up_before_its_sid_was_known_does_not_go_on_ringing(
+    server: OutboundServer, logs: ExpectedLogs, status: str
+) -> None:
+    told = given_up_unplaced(server, logs)
+    assert server.twilio(told, CallStatus=status)[0] == 204
+    wait_until(lambda: server.carrier.ended == [CALL], "it is hung up")
+
+
+def test_twilio_is_answered_before_it_has_hung_up(server: OutboundServer, logs: ExpectedLogs) -> None:
+    told = given_up_unplaced(server, logs)
+    answered = server.carrier.answers
+    answered.clear()
+    assert server.twilio(told, CallStatus="ringing")[0] == 204
+    answered.set()
+    wait_until(lambda: server.carrier.ended == [CALL], "it is hung up")
+
+
+def test_what_is_told_of_a_call_that_was_given_up_is_heard_though_it_cannot_be_hung_up(
+    server: OutboundServer, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"call {CALL} is not wanted any more, and goes on: no answer")
+    told = given_up_unplaced(server, logs)
+    server.carrier.trouble = CarrierError("no answer")
+    assert server.twilio(told, CallStatus="initiated")[0] == 204
+    wait_until(lambda: server.carrier.ended == [CALL], "that was tried")
+    wait_until(lambda: not givers_up(), "and has failed")
+    server.carrier.trouble = None
+    assert server.twilio(told, CallStatus="ringing")[0] == 204
+    wait_until(lambda: server.carrier.ended == [CALL, CALL], "it is hung up")
+
+
+def test_nor_does_it_need_a_thread_to_be_heard(
+    server: OutboundServer, logs: ExpectedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.expect(f"call {CALL} is not wanted any more, and goes on: can't start new thread")
+    told = given_up_unplaced(server, logs)
+
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        assert server.twilio(told, CallStatus="ringing")[0] == 204
+
+
+def givers_up() -> list[str]:
+    return [each.name for each in threading.enumerate() if each.name.startswith("giving up")]
+
+
+@pytest.mark.parametrize("status", ["completed", "busy", "no-answer", "failed", "canceled"])
+def test_a_call_that_is_over_is_not_hung_up(server: OutboundServer, logs: ExpectedLogs, status: str) -> None:
+    told = given_up_unplaced(server, logs)
+    server.twilio(told, CallStatus=status)
+    server.twilio(told, CallStatus="ringing")
+    assert (givers_up(), server.carrier.ended) == ([], [])
+
+
+def test_a_call_that_is_wanted_is_not_hung_up(server: OutboundServer) -> None:
+    server.place()
+    server.twilio(urls(server)["status"], CallStatus="ringing")
+    assert (givers_up(), server.carrier.ended) == ([], [])
 
 
 def test_a_server_that_ends_sends_the_call_on_with_its_token(server: OutboundServer) -> None:
