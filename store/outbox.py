@@ -5,23 +5,26 @@
 
 Each process has one sender. A claim is a date: the event is not due again until the claim has run out, so a sender
 that dies holds nobody up, and of several only one sends an event at a time. An event may still come twice, where its
-sender died, or was cut off, between the server's answer and the deletion; its id tells.
+sender died, or was cut off, between the server's answer and the deletion, or where the server closed the connection
+without a word; its id tells. A server that is slow comes after the others, and one that hangs is passed over a while.
 """
 
 import http.client
 import logging
+import math
 import random
-import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from secrets import token_hex
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from store.database import Database, StoreError, metadata
+from store.receivers import IDLE_SECONDS, Receivers
 from wire.event_signature import SIGNATURE_HEADER, sign
 
 logger = logging.getLogger(__name__)
@@ -84,12 +87,13 @@ class Outbox:
         timeout_seconds: float = TIMEOUT_SECONDS,
         retry_seconds: tuple[float, float] = RETRY_SECONDS,
         poll_seconds: float = POLL_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Starts the sender, a daemon thread. `secret` signs; `clock` gives seconds since 1970."""
         self._database = database
         self._secret = secret
-        self._timeout_seconds = timeout_seconds
+        self._receivers = Receivers(timeout_seconds, idle_seconds)
         self._retry_seconds = retry_seconds
         self._poll_seconds = poll_seconds
         self._clock = clock
@@ -148,17 +152,22 @@ class Outbox:
             except Exception as error:  # whatever it is, the next events must not be lost for it
                 self._trouble("database", f"events for the webhook wait: {error}")
                 wait = self._poll_seconds
+            self._receivers.close_idle()
             if wait > 0:
                 self._news.wait(wait)
+        self._receivers.close()
 
     def _send_next(self) -> float:
         """Send what is due, one event at most. Returns how many seconds there is nothing more to do."""
         now = self._clock()
+        slow, passed_over = self._receivers.slow(), self._receivers.passed_over()
         with self._database.begin() as connection:
-            next_one = sa.select(_events).order_by(_events.c.due_at, _events.c.put_at).limit(1)
-            row = connection.execute(next_one.with_for_update(skip_locked=True)).one_or_none()
+            row = connection.execute(_first(slow)).one_or_none()
+            if slow != passed_over.keys() and (row is None or row.due_at > now):
+                row = connection.execute(_first(passed_over)).one_or_none()
             if row is None or row.due_at > now:
-                return self._poll_seconds if row is None else min(row.due_at - now, self._poll_seconds)
+                due_in = math.inf if row is None else row.due_at - now
+                return min([self._poll_seconds, due_in, *passed_over.values()])
             event = _Claimed(row.event_id, row.url, row.body, row.put_at, row.attempts, token_hex(16))
             mine = _events.c.event_id == event.event_id
             if now - event.put_at > GIVE_UP_SECONDS:
@@ -187,33 +196,16 @@ class Outbox:
 
     def _send(self, event: _Claimed) -> str | None:
         """Returns why it was not taken; None: it was."""
-        url = urlsplit(event.url)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Switchboard",
             SIGNATURE_HEADER: sign(self._secret, event.body, self._clock()),
         }
         try:
-            connection = self._connection(url)
-        except http.client.InvalidURL as error:
-            return str(error)
-        try:
-            path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-            connection.request("POST", path, event.body, headers)
-            # The body of the answer is nobody's business, and a redirect is for whoever entered the URL to follow.
-            with connection.getresponse() as response:
-                return None if 200 <= response.status < 300 else f"status {response.status}"
+            status = self._receivers.post(event.url, event.body, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             return str(error) or type(error).__name__
-        finally:
-            connection.close()
-
-    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
-        host = url.netloc.rpartition("@")[2]
-        if url.scheme == "https":
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, timeout=self._timeout_seconds, context=context)
-        return http.client.HTTPConnection(host, timeout=self._timeout_seconds)
+        return None if 200 <= status < 300 else f"status {status}"
 
     def _trouble(self, where: str, text: str) -> None:
         if where not in self._in_trouble:
@@ -224,3 +216,14 @@ class Outbox:
         if where in self._in_trouble:
             self._in_trouble.discard(where)
             logger.info("%s takes the webhook's events again", where)
+
+
+def _first(without: Iterable[str]) -> sa.Select[Any]:
+    """Selects the event that is due first, now or later, of those that do not go to these origins."""
+    query = sa.select(_events).order_by(_events.c.due_at, _events.c.put_at).limit(1)
+    for origin in without:
+        # The one may begin like the other: http://a and http://a.example.
+        there = sa.func.substr(_events.c.url, 1, len(origin)) == origin
+        whole = sa.func.substr(_events.c.url, len(origin) + 1, 1).in_(("", "/", "?", "#"))
+        query = query.where(sa.not_(sa.and_(there, whole)))
+    return query.with_for_update(skip_locked=True)

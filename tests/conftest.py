@@ -1,9 +1,14 @@
-"""The suite's conscience: a test leaves no thread, no socket, no actor and no unexplained warning behind."""
+"""The suite's conscience: a test leaves no thread, no socket, no actor and no unexplained warning behind.
+
+And a certificate, for servers on this machine.
+"""
 
 import gc
 import logging
 import os
 import re
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -70,6 +75,29 @@ def imported_once_and_for_all() -> None:
     """Phones and models live here: a full collection with all that was imported would halt them for 0.2 s."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate and its key in one file, signed by itself, for 127.0.0.1."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
+    made = subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", str(path), "-out", str(path.with_suffix(".crt")), "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    with path.open("a") as file:
+        file.write(path.with_suffix(".crt").read_text())
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from simulator.script import ScriptedReply, silence, tone
 from simulator.server_process import RUN, ServerProcess
 from tests.actors.test_recorder import tracks
 from tests.end_to_end.stage import PATIENCE, Greeting, Stage, ask, finished, server_settings
-from tests.store.test_outbox import Receiver, receiving
+from tests.store.receiver import Receiver, receiving
 from wire.event_signature import valid
 from wire.g711 import decode_ulaw
 

@@ -27,7 +27,7 @@ from tests.end_to_end.phrasebook import Phrasebook, spoken
 from tests.end_to_end.stage import AUTH_TOKEN, PATIENCE, Stage, finished, server_settings
 from tests.end_to_end.test_listeners import SECRET, TOLERANCE_SAMPLES, received, samples, sounds
 from tests.probe import wait_until
-from tests.store.test_outbox import Receiver, receiving
+from tests.store.receiver import Receiver, receiving
 from wire.transcript import Entry
 
 pytestmark = pytest.mark.slow
@@ -152,7 +152,7 @@ class Exchange:
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     directory = tmp_path_factory.mktemp("telephony")
     script = book()
-    with OfflineModel(pace=100, **script.equipment()) as model, receiving() as receiver:
+    with OfflineModel(pace=100, **script.equipment()) as model, receiving(keeps=False) as receiver:
         webhook = f'[webhook]\nurl = "{receiver.url}"\n'
         (directory / "assistant.toml").write_text(ASSISTANT + webhook)
         settings = server_settings(model, directory)

@@ -1,4 +1,7 @@
-"""Databases to test with: a SQLite file, and a PostgreSQL server of our own where its programs are installed."""
+"""Databases to test with: a SQLite file, and a PostgreSQL server of our own where its programs are installed.
+
+And somebody's server that events are sent to.
+"""
 
 import importlib.util
 import os
@@ -11,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from tests.store.receiver import Receiver, receiving
 
 NOON = 1_800_014_400.0
 """on 2027-01-15, UTC"""
@@ -102,6 +107,12 @@ def url(request: pytest.FixtureRequest) -> str:
         return f"sqlite:///{request.getfixturevalue('file')}"
     server: PostgreSQL = request.getfixturevalue("postgresql")
     return server.emptied()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
 
 
 class Clock:

@@ -1,80 +1,24 @@
 """The outbox against a real server that fails, hangs and comes back."""
 
 import logging
-import queue
 import socket
 import sqlite3
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from store.database import Database
-from store.outbox import CLAIM_SECONDS, GIVE_UP_SECONDS, Outbox
+from store.outbox import CLAIM_SECONDS, GIVE_UP_SECONDS, Outbox, _first
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, wait_until
-from wire.event_signature import SIGNATURE_HEADER, valid
+from tests.store.receiver import Receiver, receiving
+from wire.event_signature import valid
 
 SECRET = "a secret of sixteen or more"
 NOT_TAKEN = "does not take the webhook's events"
-
-
-class Receiver(ThreadingHTTPServer):
-    """Takes events, or does with them what the test says."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.received: queue.SimpleQueue[tuple[str, bytes, str | None]] = queue.SimpleQueue()
-        self.statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.hangs = threading.Event()
-        self.released = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/events?key=1"
-
-    def expect(self) -> tuple[str, bytes, str | None]:
-        return self.received.get(timeout=PATIENCE_SECONDS)
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.put((self.path, body, self.headers[SIGNATURE_HEADER]))
-        if self.server.hangs.is_set():
-            self.server.released.wait(PATIENCE_SECONDS)
-            return
-        status = 204 if self.server.statuses.empty() else self.server.statuses.get()
-        self.send_response(status)
-        self.send_header("Location", "http://127.0.0.1:1/elsewhere")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def receiving(port: int = 0) -> Iterator[Receiver]:
-    with Receiver(port) as receiver:
-        thread = threading.Thread(target=receiver.serve_forever, args=(0.01,), name="receiver")
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            receiver.released.set()
-            receiver.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture
@@ -92,6 +36,7 @@ def sending(database: Database, retry_seconds: float = 0.02, **options: float) -
         retry_seconds=(retry_seconds, max(retry_seconds, 0.2)),
         timeout_seconds=options.get("timeout_seconds", PATIENCE_SECONDS),
         poll_seconds=0.05,
+        idle_seconds=options.get("idle_seconds", PATIENCE_SECONDS),
     )
     try:
         yield outbox
@@ -145,6 +90,72 @@ def test_a_server_that_hangs_is_not_waited_for_and_gets_it_later(
         receiver.hangs.clear()
         receiver.expect()
         empty(outbox)
+
+
+def test_a_server_that_hangs_holds_up_one_event_and_not_those_of_others(
+    database: Database, receiver: Receiver, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"{NOT_TAKEN}: timed out")
+    receiver.hangs.set()
+    with sending(database) as ended:
+        pass
+    for number in range(3):
+        ended.put(f"hangs {number}", "CA1", receiver.url, b"{}")
+    with receiving() as other:
+        for number in range(3):
+            ended.put(f"e{number}", "CA1", other.url, b"{}")
+        with sending(database, timeout_seconds=0.1):
+            for _ in range(3):
+                other.expect()
+            assert receiver.received.qsize() == 1
+
+
+def test_who_may_be_tried_again_is_tried_after_the_others(
+    database: Database, receiver: Receiver, logs: ExpectedLogs
+) -> None:
+    logs.expect(f"{NOT_TAKEN}: .*without response")
+    receiver.answers.put(b"")
+    with sending(database) as ended:
+        pass
+    # It did not keep anybody waiting, so its own events are due as soon as there is nothing else.
+    ended.put("e1", "CA1", receiver.url, b"{}")
+    ended.put("e2", "CA1", receiver.url, b"{}")
+    with receiving() as other:
+        ended.put("e3", "CA1", other.url, b"{}")
+        with sending(database) as outbox:
+            receiver.expect()
+            other.expect()
+            receiver.expect()
+            receiver.expect()
+            empty(outbox)
+
+
+def test_a_server_is_passed_over_and_none_whose_name_begins_like_its(url: str) -> None:
+    database = Database(url)
+    with sending(database) as ended:
+        pass
+    for number, path in enumerate(["", "/", "/x", "?x", ".org/y", "0/y"]):
+        ended.put(f"e{number}", "CA1", f"http://a_b.example:8{path}", b"{}")
+    with database.begin() as connection:
+        assert connection.execute(_first([])).one().event_id == "e0"
+        assert connection.execute(_first(["http://a_b.example:8"])).one().event_id == "e4"
+        both = ["http://a_b.example:8", "http://a_b.example:8.org"]
+        assert connection.execute(_first(both)).one().event_id == "e5"
+    database.close()
+
+
+def test_a_connection_is_kept_for_the_next_event_and_closed_when_there_is_none(
+    database: Database, receiver: Receiver
+) -> None:
+    with sending(database) as outbox:
+        for number in range(3):
+            outbox.put(f"e{number}", "CA1", receiver.url, b"{}")
+            empty(outbox)
+        assert len(receiver.connections) == 1
+    receiver.expect_end()
+    with sending(database, idle_seconds=0.1) as outbox:
+        outbox.put("e3", "CA1", receiver.url, b"{}")
+        receiver.expect_end()
 
 
 def test_a_server_that_is_away_gets_it_when_it_is_back(
