@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from store.postgresql import opening_engine, working_engine
 from store.schema import OtherSchema, complete
 from store.sqlite_file import BUSY_TIMEOUT_MS, FileMoved, SqliteFile, sqlite_code
 
@@ -31,7 +32,7 @@ metadata = sa.MetaData()
 already, so it may be NULL or has a `server_default`."""
 
 _BUSY_REMEDY = "find the process that keeps it locked"
-_REMEDIES: dict[int | None, str] = {
+_REMEDIES: dict[int | str | None, str] = {
     sqlite3.SQLITE_CANTOPEN: "see that its folder exists and that this user may write there",
     sqlite3.SQLITE_READONLY: "let this user write to the file and to its folder",
     sqlite3.SQLITE_PERM: "let this user write to the file and to its folder",
@@ -40,6 +41,9 @@ _REMEDIES: dict[int | None, str] = {
     sqlite3.SQLITE_LOCKED: _BUSY_REMEDY,
     sqlite3.SQLITE_NOTADB: "move the file away or name another one",
     sqlite3.SQLITE_CORRUPT: "move the file away, and restore it from a backup if it is missed",
+    # PostgreSQL's, by their SQLSTATE: a lock was not to be had, a statement took too long.
+    "55P03": _BUSY_REMEDY,
+    "57014": "find out what keeps it so busy",
 }
 
 
@@ -67,10 +71,9 @@ class Database:
             self._file = SqliteFile(parsed) if is_sqlite else None
             if self._file:
                 self._writing, self._reading = self._file.writing, self._file.reading
+                self._opening = self._writing
             else:
-                self._writing = sa.create_engine(
-                    parsed, poolclass=sa.QueuePool, pool_timeout=BUSY_TIMEOUT_MS / 1000, pool_pre_ping=True
-                )
+                self._writing, self._opening = working_engine(parsed), opening_engine(parsed)
                 self._reading = self._writing.execution_options(postgresql_readonly=True)
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise StoreError(
@@ -90,8 +93,9 @@ class Database:
         """A connection in a transaction, which is committed at the end and rolled back if anything raises.
 
         With SQLite there is one such transaction at a time, so keep it short; a second one waits for up to
-        BUSY_TIMEOUT_MS. Raises StoreError for whatever the database refuses, and once if SQLite's file was moved or
-        deleted: then a new one begins.
+        BUSY_TIMEOUT_MS. With PostgreSQL a statement has STATEMENT_TIMEOUT_MS, and its wait for a lock the former.
+        Raises StoreError for whatever the database refuses or does not answer, and once if SQLite's file was moved
+        or deleted: then a new one begins.
         """
         self._settle_in()
         with self._transaction(self._writing) as connection:
@@ -110,10 +114,7 @@ class Database:
 
     def create_tables(self) -> None:
         """Creates the tables that are missing, as opening does. Raises StoreError."""
-        with self._transaction(self._writing) as connection:
-            complete(connection, metadata)
-        if self._file:
-            self._file.moved = False
+        self._complete(self._writing)
 
     def empty_log(self) -> bool:
         """Moves what is in SQLite's write-ahead log into the file, so that the log keeps nothing that was deleted.
@@ -131,12 +132,18 @@ class Database:
         deadline = time.monotonic() + _CREATION_SECONDS
         while True:
             try:
-                self.create_tables()
+                self._complete(self._opening)
                 return
             except StoreError as error:
                 if not _may_pass(error.__cause__) or time.monotonic() > deadline:
                     raise
             time.sleep(_CREATION_PAUSE_SECONDS)
+
+    def _complete(self, engine: sa.Engine) -> None:
+        with self._transaction(engine) as connection:
+            complete(connection, metadata)
+        if self._file:
+            self._file.moved = False
 
     def _settle_in(self) -> None:
         if self._file and self._file.moved:
@@ -166,9 +173,8 @@ class Database:
             return StoreError(
                 f"database {self._shown_url}: busy for more than {BUSY_TIMEOUT_MS} ms; {_BUSY_REMEDY}"
             )
-        remedy = _REMEDIES.get(
-            sqlite_code(error), "see that DATABASE_URL is right and the database is running"
-        )
+        code = sqlite_code(error) or getattr(getattr(error, "orig", None), "sqlstate", None)
+        remedy = _REMEDIES.get(code, "see that DATABASE_URL is right and the database is running")
         return StoreError(f"database {self._shown_url}: {reason.strip().partition(chr(10))[0]}; {remedy}")
 
 

@@ -92,3 +92,15 @@ def test_a_stuck_database_holds_up_one_who_asks_and_no_more(calls: Calls, databa
     for other in others:
         other.join(5)
     assert readiness.answer()[1] == 200
+
+
+def test_a_database_that_owes_an_answer_for_long_is_none(calls: Calls, database: Database) -> None:
+    readiness = Readiness(calls, database, answer_seconds=0.1)
+    with database.read(), database.read():
+        asking = threading.Thread(target=readiness.answer)
+        asking.start()
+        wait_until(lambda: readiness.answer()[1] == 503, "somebody has been waiting for too long")
+        assert asking.is_alive()
+        assert readiness.answer()[0]["status"] == "no database"
+    asking.join(5)
+    assert readiness.answer()[1] == 200
