@@ -2,7 +2,7 @@
 
 It carries more calls a core, because no thread has to be woken, and gives up preemption for it: what computes for
 30 ms, a tool or a listener, holds up every call of its worker for as long, and so does a C library that waits by
-itself, such as psycopg. gevent is the extra of that name.
+itself. gevent is the extra of that name.
 """
 
 from collections.abc import Callable

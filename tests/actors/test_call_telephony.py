@@ -53,6 +53,7 @@ from tests.actors.test_openai import GATE, GATED, RESUMING
 from tests.conftest import ExpectedLogs
 from tests.probe import PATIENCE_SECONDS, FakeModelSocket, wait_until
 from wire.caller_silence import Patience
+from wire.false_start import Gating
 from wire.instructions import GOODBYE, NOBODY_THERE, REPROMPT, RESUME, UNHEARD, word_for_word
 from wire.journal import Then
 
@@ -245,15 +246,21 @@ def test_an_ordered_goodbye_is_not_said_to_who_is_transferred_meanwhile(calls: C
     assert "response.create" not in [event["type"] for event in socket.sent()]
 
 
-def test_a_cough_takes_no_goodbye_back(calls: Calls) -> None:
-    """Nor does its echo, for the sake of which turns are gated: else the line would be held for ever."""
-    call = with_telephone(calls, session=GATED, gating=GATE)
+def a_sound_against_a_goodbye(calls: Calls, gating: Gating) -> tuple[Call, FakeModelSocket]:
+    """The model has hung up, its goodbye plays, and the server hears something of the caller."""
+    call = with_telephone(calls, session=GATED, gating=gating)
     socket = call.greet()
     use(socket, "hang_up", "{}", "Goodbye then!")
     wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
     wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
     socket.say(speech_started("item_u"))
     call.floor(Floor.CALLER)
+    return call, socket
+
+
+def test_a_cough_takes_no_goodbye_back(calls: Calls) -> None:
+    """Nor does its echo, for the sake of which turns are gated: else the line would be held for ever."""
+    call, socket = a_sound_against_a_goodbye(calls, GATE)
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"))
     call.floor(Floor.NOBODY)
     call.play()
@@ -263,13 +270,7 @@ def test_a_cough_takes_no_goodbye_back(calls: Calls) -> None:
 
 
 def test_nor_does_a_loud_one_that_turns_out_to_have_no_words(calls: Calls) -> None:
-    call = with_telephone(calls, session=GATED, gating=RESUMING)
-    socket = call.greet()
-    use(socket, "hang_up", "{}", "Goodbye then!")
-    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
-    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
-    socket.say(speech_started("item_u"))
-    call.floor(Floor.CALLER)
+    call, socket = a_sound_against_a_goodbye(calls, RESUMING)
     call.hear(LOUD, 15)
     call.phone.expect("media")
     call.phone.expect("mark")
@@ -284,13 +285,7 @@ def test_nor_does_a_loud_one_that_turns_out_to_have_no_words(calls: Calls) -> No
 
 
 def test_but_words_do(calls: Calls) -> None:
-    call = with_telephone(calls, session=GATED, gating=GATE)
-    socket = call.greet()
-    use(socket, "hang_up", "{}", "Goodbye then!")
-    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
-    wait_until(lambda: call.actor._farewell.departure is not None, "the call is about to end")
-    socket.say(speech_started("item_u"))
-    call.floor(Floor.CALLER)
+    call, _ = a_sound_against_a_goodbye(calls, GATE)
     call.hear(LOUD, 10)
     assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
 
