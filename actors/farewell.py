@@ -124,7 +124,7 @@ class Farewell:
         ordered, self._ordered = self._ordered, None
         if ordered is None or self.departure is not None:
             return False
-        self._say_goodbye(ordered, GOODBYE)
+        self._say_goodbye(replace(ordered), GOODBYE)  # another, whose 20 s begin now
         return True
 
     def wrap_up(self, why: str) -> bool:
@@ -179,6 +179,8 @@ class Farewell:
 
     def _goes_on(self, departure: Departure, now: float) -> bool:
         """Whether somebody is just being heard, as far as that matters: the assistant, or who may take it back."""
+        if self._talk.assistant_audible:
+            return True
         if self._talk.caller_has_floor:
             return departure.taken_back
         return self._talk.assistant_silent_seconds(now) < GAP_SECONDS

@@ -135,7 +135,7 @@ class Moderator:
                 self.carry_out(self._talk.mcp_call(now))
             case realtime.McpCallEnded():
                 self._learn(message)
-                self.carry_out(self._talk.mcp_call_ended(now))
+                self.carry_out(self._talk.mcp_call_ended(now, respond=self._farewell.instead is None))
             case ToolFinished():
                 self._tool_finished(message)
             case ToolOverdue():
@@ -180,11 +180,12 @@ class Moderator:
     def have_said(self, words: Respond | StopTalking | KeysPressed) -> None:
         """Have the assistant say something, perhaps in place of what it is saying, or in answer to keys."""
         self._sessions.tell(words)
-        self.reply_due()
+        self.reply_due(to_a_machine=words is self._farewell.instead)
 
-    def reply_due(self) -> None:
-        """The assistant was asked to say something."""
-        self.carry_out(self._talk.reply_due(time.monotonic()))
+    def reply_due(self, *, to_a_machine: bool = False) -> None:
+        """The assistant was asked to say something, which to a machine only its message is."""
+        if to_a_machine or self._farewell.instead is None:
+            self.carry_out(self._talk.reply_due(time.monotonic()))
 
     def keys_entered(self, digits: str) -> None:
         """The caller has entered something that nobody asked for."""

@@ -164,12 +164,9 @@ class Succession:
 
     @property
     def _only_words_wait(self) -> bool:
-        """Whether nobody waits for anything but what was to be said: it was that which broke off, or nothing was."""
-        words = [*self._unsaid, *([] if self._farewell.words is None else [self._farewell.words])]
-        unfinished = self._talk.conversation.unfinished_answer()
-        if not words or unfinished is None:
-            return bool(words) and not self._talk.conversation.awaits_assistant
-        return any(unfinished.text in (each.instructions or "") for each in words)
+        """Whether nobody waits for anything but what was to be said."""
+        words = self._unsaid or self._farewell.words is not None
+        return bool(words) and not self._talk.conversation.awaits_assistant
 
     def _have_said_what_waits(self) -> None:
         if self._farewell.instead is not None:

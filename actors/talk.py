@@ -220,8 +220,9 @@ class Talk:
     def tool_answered(self, call_id: str, output: str, respond: bool, now: float) -> list[Command]:
         """A function's output goes to the model, which is to say something about it or not."""
         self.conversation.tool_answered(call_id, output)
-        if self.conversation.tools_running:
-            return []
+        return [] if self.conversation.tools_running else self._tools_ended(respond, now)
+
+    def _tools_ended(self, respond: bool, now: float) -> list[Command]:
         if respond:
             return [*self.reply_due(now), *self._dead_air.tool_running(False, now)]
         self._audible_since_due = True  # there is nothing to wait for but what is on its way
@@ -232,11 +233,9 @@ class Talk:
         self._mcp_until = now + MCP_SECONDS
         return [*self.tool_running(now), Remind(MCP_SECONDS)]
 
-    def mcp_call_ended(self, now: float) -> list[Command]:
-        """It has a result, or failed, or is not waited for any more."""
-        if self.conversation.tools_running:
-            return []
-        return [*self.reply_due(now), *self._dead_air.tool_running(False, now)]
+    def mcp_call_ended(self, now: float, respond: bool = True) -> list[Command]:
+        """It has a result, or failed, or is not waited for; the model is to say something about it or not."""
+        return [] if self.conversation.tools_running else self._tools_ended(respond, now)
 
     def session_lost(self, again: bool, now: float) -> list[Command]:
         """The session is gone, and a new one is made. `again`: not for the first time in a row."""

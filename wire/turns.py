@@ -301,7 +301,8 @@ class Turns:
             self._afterwords.clear()
         if status == "incomplete" and reason in AFTERWORDS and reason not in self._afterwords:
             self._afterwords.add(reason)
-            self._put(_Owed(AFTERWORDS[reason], now), first=True)
+            must = response.owed is not None and response.owed.must
+            self._put(_Owed(AFTERWORDS[reason], now, must=must), first=True)
 
     def _failed(self, owed: _Owed | None, error: Error, now: float) -> None:
         if fatal(error) or self._failures == len(BACKOFF_SECONDS):

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from actors.costs import CallLimits
 from actors.farewell import GAP_SECONDS, GOODBYE_SECONDS, LONGEST_SECONDS, LOOKS_AGAIN_SECONDS
 from actors.listener import Listener
 from actors.member import CallError, post
@@ -101,6 +102,12 @@ def the_next(socket: FakeModelSocket, kind: str) -> dict[str, Any]:
         event: dict[str, Any] = orjson.loads(socket._sent.get(timeout=PATIENCE_SECONDS))
         if event["type"] == kind:
             return event
+
+
+def instructions_of_next(socket: FakeModelSocket) -> str:
+    """Those of the response that is asked for next, whatever comes before it."""
+    found: str = the_next(socket, "response.create")["response"]["instructions"]
+    return found
 
 
 def next_events(socket: FakeModelSocket, wanted: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
@@ -232,6 +239,39 @@ def test_an_ordered_goodbye_waits_until_everybody_has_finished(call: Call, momen
     assert call.journal.wait_for("ended")["reason"] == "closing time"
 
 
+def test_an_ordered_goodbye_has_its_time_from_the_pause_on(call: Call) -> None:
+    socket = call.greet()
+    begin_to_say(socket, "resp_1", "item_1", "Well.", "item_g")
+    wait_until(lambda: call.actor._talk.assistant_audible, "it speaks")
+    post(call.ref, HangUp("closing time", goodbye=True))
+    wait_until(lambda: call.actor._farewell._ordered is not None, "it waits for a pause")
+    ordered = call.actor._farewell._ordered
+    socket.say(audio_done("resp_1", "item_1"), response_done("resp_1"))
+    call.play()
+    assert GOODBYE in instructions(socket)
+    lately_silent(call)
+    call.ref.tell(DeadlinePassed(DeadlinePassed.GOODBYE, ordered))
+    call.settle()
+    assert call.actor.talking, "the goodbye is about to be said"
+    call.ref.tell(DeadlinePassed(DeadlinePassed.GOODBYE, call.actor._farewell.departure))
+    call.wait()
+
+
+def test_a_cough_cuts_no_goodbye_off_at_its_deadline(calls: Calls) -> None:
+    """Gated, what the assistant says goes on then."""
+    call = calls(session=GATED, gating=GATE, limits=CallLimits(max_minutes=10))
+    socket = call.greet()
+    call.clock.expire(DeadlinePassed(DeadlinePassed.LIMIT))
+    instructions(socket)
+    begin_to_say(socket, "resp_b", "item_b", "Goodbye.", "item_g")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the goodbye plays")
+    socket.say(speech_started("item_u"))
+    call.floor(Floor.CALLER)
+    deadline = DeadlinePassed(DeadlinePassed.GOODBYE, call.actor._farewell.departure)
+    assert call.clock.expire(deadline) == GOODBYE_SECONDS
+    assert call.clock.expire(deadline) == LOOKS_AGAIN_SECONDS
+
+
 def test_an_ordered_goodbye_is_not_said_to_who_is_transferred_meanwhile(calls: Calls) -> None:
     call = with_telephone(calls)
     socket = call.greet()
@@ -276,7 +316,7 @@ def test_nor_does_a_loud_one_that_turns_out_to_have_no_words(calls: Calls) -> No
     call.phone.expect("mark")
     call.phone.expect("clear")
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"), transcribed("item_u", ""))
-    assert RESUME in the_next(socket, "response.create")["response"]["instructions"]
+    assert RESUME in instructions_of_next(socket)
     say(socket, "resp_2", "item_2", "then!", "item_t")
     call.play()
     call.wait()
@@ -400,6 +440,21 @@ def test_who_speaks_against_a_goodbye_is_not_hung_up_on_before_they_have_finishe
     assert call.clock.expire(deadline) == LOOKS_AGAIN_SECONDS
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"))
     assert call.journal.wait_for("does not leave") == {"reason": "the caller speaks"}
+
+
+def test_nothing_is_waited_for_that_a_machine_is_not_told(calls: Calls) -> None:
+    call = calls(voicemail="Please call us back.")
+    socket = call.greet()
+    post(call.ref, AnsweredBy("machine_end_beep"))
+    socket.expect("session.update")
+    instructions(socket)
+    say(socket, "resp_v", "item_v", "Please call us back.", "item_g")
+    wait_until(lambda: call.actor._talk.assistant_audible, "the message plays")
+    post(call.ref, Inject("The caller is a member.", respond=True))
+    call.settle()
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("voicemail", Then.HANG_UP)]
 
 
 def test_a_gap_in_a_long_message_is_not_its_end(calls: Calls) -> None:
@@ -549,8 +604,7 @@ def test_who_takes_the_call_and_hangs_up_before_the_caller_is_there_leaves_them_
     assert "being connected now" in the_next(socket, "conversation.item.create")["item"]["output"]
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"))
     say(socket, "resp_2", "item_2", "Yes?", "item_u")
-    told = the_next(socket, "response.create")["response"]["instructions"]
-    assert "not connected: completed" in told, "or both would wait for the other"
+    assert "not connected: completed" in instructions_of_next(socket), "or both would wait for the other"
 
 
 def test_a_call_that_is_over_ends_although_nobody_takes_it(calls: Calls, desk: Desk) -> None:
@@ -779,16 +833,14 @@ def test_what_a_session_was_told_to_say_and_did_not_live_to_is_said_by_the_next(
     first.end("lost: reset")
     call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
     second = call.connect(2)
-    assert CLOSING in the_next(second, "response.create")["response"]["instructions"], (
-        "and nothing else before"
-    )
+    assert word_for_word(CLOSING) in instructions_of_next(second), "and nothing else before"
     if moment == "the caller speaks":
         # The new session is given to hear what the old one did, which cancels what it was asked for.
         second.say(response_created("resp_1"), speech_started("item_v"))
         second.say(response_done("resp_1", status="cancelled"), speech_stopped("item_v"))
         second.say(committed("item_v", "item_g"))
         say(second, "resp_2", "item_2", "Yes?", "item_v")
-        assert CLOSING in the_next(second, "response.create")["response"]["instructions"]
+        assert CLOSING in instructions_of_next(second)
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelled"])
@@ -808,7 +860,7 @@ def test_what_was_said_or_interrupted_is_not_said_again_by_the_next_session(
     call.clock.expire(DeadlinePassed(DeadlinePassed.RETRY_MODEL))
     second = call.connect(2)
     call.play()
-    asked_for = [the_next(second, "response.create")["response"]["instructions"]]
+    asked_for = [instructions_of_next(second)]
     say(second, "resp_2", "item_2", "And so on.", None)
     call.settle()
     second.say(speech_started("item_v"), speech_stopped("item_v"), committed("item_v", "item_2"))

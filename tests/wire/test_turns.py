@@ -545,6 +545,12 @@ SERVER_ANSWERS: dict[str, list[Step]] = {
         (0.25, must(GOODBYE), []),
         (0.5, unheard("r1"), asks(GOODBYE)),
     ],
+    "a message for who does not listen any more is finished too": [
+        (0.0, go_deaf, []),
+        (0.0, must(GOODBYE), asks(GOODBYE)),
+        (0.0, created("r1"), []),
+        (0.5, done("r1", "incomplete", "max_output_tokens"), [Said(GOODBYE), *asks(FINISH)]),
+    ],
     "what was asked for when nobody listens any more is not taken for what is asked for then": [
         (0.0, owe(STILL_THERE), asks(STILL_THERE)),
         (0.25, go_deaf, []),
