@@ -15,6 +15,9 @@ from store.database import Database, StoreError
 from store.postgresql import ANSWER_SECONDS
 from tests.store.conftest import PostgreSQL
 
+# A server of its own is started for them, and two of them wait for what has to pass.
+pytestmark = pytest.mark.slow
+
 TOKEN = "INSERT INTO stream_tokens (digest, call_sid, number, expires_at) VALUES ('d', 'CA1', 1, 1.0)"
 SHORT = "&options=-c%20lock_timeout%3D100%20-c%20statement_timeout%3D300"
 
