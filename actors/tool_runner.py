@@ -10,7 +10,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from pykka import ActorRef
 
 from actors.call_context import CallContext
@@ -19,6 +18,7 @@ from actors.member import call_log, post
 from actors.messages import ToolFinished
 from actors.tool import MAX_OUTPUT_CHARACTERS, AnyTool, ToolError
 from actors.tool_pool import Ending, submit
+from wire import event_json
 from wire.realtime import FunctionCall
 
 MAX_THREADS = 8
@@ -236,6 +236,4 @@ class ToolRunner:
 
 
 def _error(text: str) -> str:
-    # orjson refuses half a surrogate pair, which a tool's own text may hold.
-    text = text[: MAX_OUTPUT_CHARACTERS // 2].encode(errors="replace").decode()
-    return orjson.dumps({"error": text}).decode()
+    return event_json.encode({"error": text[: MAX_OUTPUT_CHARACTERS // 2]})

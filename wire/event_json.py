@@ -1,4 +1,4 @@
-"""An event for a peer as JSON, whatever its texts hold. Pure."""
+"""What a peer is told as JSON, whatever its texts hold. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -12,4 +12,4 @@ def encode(event: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(event).decode()
     except orjson.JSONEncodeError:
-        return json.dumps(event, ensure_ascii=False).encode(errors="replace").decode()
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()

@@ -298,15 +298,19 @@ def a_sound_against_a_goodbye(calls: Calls, gating: Gating) -> tuple[Call, FakeM
     return call, socket
 
 
+def hears_it_and_is_hung_up_on(call: Call) -> None:
+    call.play()
+    call.wait()
+    assert call.journal.endings == [("ended", Then.HANG_UP)]
+    assert "does not leave" not in call.journal.kinds()
+
+
 def test_a_cough_takes_no_goodbye_back(calls: Calls) -> None:
     """Nor does its echo, for the sake of which turns are gated: else the line would be held for ever."""
     call, socket = a_sound_against_a_goodbye(calls, GATE)
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"))
     call.floor(Floor.NOBODY)
-    call.play()
-    call.wait()
-    assert call.journal.endings == [("ended", Then.HANG_UP)]
-    assert "does not leave" not in call.journal.kinds()
+    hears_it_and_is_hung_up_on(call)
 
 
 def test_nor_does_a_loud_one_that_turns_out_to_have_no_words(calls: Calls) -> None:
@@ -318,10 +322,7 @@ def test_nor_does_a_loud_one_that_turns_out_to_have_no_words(calls: Calls) -> No
     socket.say(speech_stopped("item_u"), committed("item_u", "item_t"), transcribed("item_u", ""))
     assert RESUME in instructions_of_next(socket)
     say(socket, "resp_2", "item_2", "then!", "item_t")
-    call.play()
-    call.wait()
-    assert call.journal.endings == [("ended", Then.HANG_UP)]
-    assert "does not leave" not in call.journal.kinds()
+    hears_it_and_is_hung_up_on(call)
 
 
 def test_but_words_do(calls: Calls) -> None:
